@@ -1,0 +1,5 @@
+"""Demo data that needs no download."""
+
+from .digits import Digits
+
+__all__ = ["Digits"]
