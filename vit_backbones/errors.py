@@ -1,0 +1,19 @@
+"""Errors for people: one message that says what was given, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave; its message is complete by itself.
+
+    The command-line tools print the message alone, without a traceback, and exit with status 2.
+    """
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The end of a message about an unknown ``name``: ``", did you mean 'x'?"``, or nothing."""
+    match = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f", did you mean '{match[0]}'?" if match else ""

@@ -1,0 +1,62 @@
+"""Regularisers that drop whole parts: residual branches (DropPath) and patches (PatchDrop)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Stochastic depth per sample (Huang et al. 2016): in training, the residual branch of a random share
+    ``rate`` of the samples is zero and the others are divided by ``1 - rate``.
+
+    Args:
+        rate: Probability of dropping, 0 <= rate < 1.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"the drop rate must be at least 0 and less than 1, not {rate}")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0.0 or not self.training:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
+        return x * (mask / keep)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3g}"
+
+
+class PatchDrop(nn.Module):
+    """Keep a random subset of the patches of each sample in training (PatchDropout, Liu et al. 2022).
+
+    Args:
+        rate: Share of the patches that is dropped, 0 <= rate < 1; at least one patch is kept.
+    """
+
+    def __init__(self, rate: float = 0.0) -> None:
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"the patch drop rate must be at least 0 and less than 1, not {rate}")
+        self.rate = rate
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, N, C) -> the kept patches (B, n, C) in their order, and their indices (B, n) or None for all."""
+        if self.rate == 0.0 or not self.training:
+            return patches, None
+        B, N, C = patches.shape
+        n = max(1, int(N * (1.0 - self.rate)))
+        kept = torch.rand(B, N, device=patches.device).argsort(dim=1)[:, :n].sort(dim=1).values
+        return patches.gather(1, kept[..., None].expand(-1, -1, C)), kept
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:.3g}"
+
+
+def drop_path_rates(rate: float, depth: int) -> list[float]:
+    """Stochastic depth's linear decay rule: 0 for the first block, ``rate`` for the last."""
+    return [rate * i / max(depth - 1, 1) for i in range(depth)]

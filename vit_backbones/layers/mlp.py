@@ -1,0 +1,71 @@
+"""The position-wise feed-forward networks of a transformer block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x), OpenAI CLIP's approximation of GELU (Hendrycks & Gimpel 2016, section 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Mlp(nn.Module):
+    """fc2(act(fc1(x))) on the last dimension.
+
+    Args:
+        dim: Width of input and output.
+        hidden_dim: Width between the two linear layers.
+        act_layer: Activation, ``nn.GELU`` (exact, erf) or :class:`QuickGELU`.
+        drop: Dropout after the activation and after the output.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int,
+        act_layer: type[nn.Module] = nn.GELU,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.act = act_layer()
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.drop(self.act(self.fc1(x)))
+        return self.drop(self.fc2(x))
+
+
+class SwiGLU(nn.Module):
+    """fc2(silu(a) * b) with (a, b) = fc1(x) (Shazeer 2020, equation 6).
+
+    ``fc1`` holds both projections, one above the other: DINOv2's ``w12``, DINOv3's ``w1`` and ``w2``.
+
+    Args:
+        dim: Width of input and output.
+        hidden_dim: Width of a and of b.
+        drop: Dropout before ``fc2`` and after it.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, drop: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 2 * hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.fc1(x).chunk(2, dim=-1)
+        return self.drop(self.fc2(self.drop(F.silu(a) * b)))
+
+
+def swiglu_hidden_dim(dim: int, mlp_ratio: float) -> int:
+    """Hidden width that gives a SwiGLU the parameters of an MLP of ``mlp_ratio``: two thirds, rounded up to
+    a multiple of 8, as in DINOv2 and DINOv3."""
+    hidden = int(int(dim * mlp_ratio) * 2 / 3)
+    return (hidden + 7) // 8 * 8

@@ -1,0 +1,74 @@
+"""Absolute position embeddings: the fixed ones, and the resizing of any of them to another grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class PosInterpolation:
+    """How a family resizes its position embeddings; the families differ, and results change with it.
+
+    Attributes:
+        mode: 'bicubic', 'bilinear' or 'nearest'.
+        antialias: Low-pass filter before shrinking (it also changes torch's bicubic kernel when growing).
+        align_corners: Whether the corner patches keep their place exactly.
+        offset: DINO's: the scale factor is (size + offset) / old size instead of size / old size.
+    """
+
+    mode: str = "bicubic"
+    antialias: bool = False
+    align_corners: bool = False
+    offset: float = 0.0
+
+
+def resize_pos_embed(
+    pos: Tensor,
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    how: PosInterpolation = PosInterpolation(),
+) -> Tensor:
+    """Resize position embeddings of patches, (1, old_h * old_w, C) -> (1, new_h * new_w, C).
+
+    Prefix positions (class token) are not among them. The arithmetic is in float32.
+    """
+    if old_grid == new_grid:
+        return pos
+    x = pos.reshape(1, *old_grid, -1).permute(0, 3, 1, 2).float()
+    options: dict = dict(mode=how.mode)
+    if how.mode != "nearest":
+        options.update(antialias=how.antialias, align_corners=how.align_corners)
+    if how.offset:
+        scale = tuple((n + how.offset) / o for n, o in zip(new_grid, old_grid, strict=True))
+        x = F.interpolate(x, scale_factor=scale, **options)
+    else:
+        x = F.interpolate(x, size=new_grid, **options)
+    return x.permute(0, 2, 3, 1).reshape(1, new_grid[0] * new_grid[1], -1).to(pos.dtype)
+
+
+def sinusoid_1d(length: int, dim: int) -> Tensor:
+    """(length, dim): sin at even and cos at odd channels (Vaswani et al. 2017, section 3.5)."""
+    angles = torch.arange(length)[:, None] * _frequencies((dim + 1) // 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :dim].float()
+
+
+def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
+    """(h * w, dim): sines and cosines of the column in the first half of the channels, of the row in the second
+    (MAE, He et al. 2022, after MoCo v3, Chen et al. 2021, section 5). ``dim`` is a multiple of 4."""
+    rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
+    frequencies = _frequencies(dim // 4)
+    parts = []
+    for axis in (columns, rows):
+        angles = axis.flatten()[:, None] * frequencies
+        parts += [angles.sin(), angles.cos()]
+    return torch.cat(parts, dim=1).float()
+
+
+def _frequencies(count: int) -> Tensor:
+    """1, ..., towards 1 / 10000, geometric, in float64."""
+    return torch.exp(-math.log(10000.0) * torch.arange(count, dtype=torch.float64) / count)

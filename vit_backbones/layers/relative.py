@@ -1,0 +1,69 @@
+"""Decomposed relative position: a bias for the row distance plus one for the column distance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def relative_table(table: Tensor, q_size: int, k_size: int) -> Tensor:
+    """The embedding of each (query, key) distance along one axis: (L, D) -> (q_size, k_size, D).
+
+    A table made for other sizes is resized linearly. Where queries and keys are pooled differently, distances
+    count in units of the finer of the two (MViTv2, Li et al. 2022, section 4.1; ViTDet's code, too).
+    """
+    length = 2 * max(q_size, k_size) - 1
+    if table.shape[0] != length:
+        resized = F.interpolate(table.float().T[None], size=length, mode="linear")
+        table = resized[0].T.to(table.dtype)
+    q = torch.arange(q_size, device=table.device)[:, None] * max(k_size / q_size, 1.0)
+    k = torch.arange(k_size, device=table.device)[None, :] * max(q_size / k_size, 1.0)
+    distance = (q - k) + (k_size - 1) * max(q_size / k_size, 1.0)
+    return table[distance.long()]
+
+
+def fold_decomposed_bias(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
+    q_grid: tuple[int, int],
+    k_grid: tuple[int, int],
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Write the decomposed relative position bias into queries and keys.
+
+    The logits of ViTDet and MViTv2 are ``scale q.k + q.Rh[row distance] + q.Rw[column distance]``, which is the
+    inner product of [scale q, q.Rh, q.Rw] with [k, onehot(row of k), onehot(column of k)]. So the N x N bias
+    never exists, and memory grows with N.
+
+    Args:
+        q, k, v: (B, heads, tokens, head_dim); tokens are any prefix tokens, which take no part in the bias, and
+            then the grid in row-major order.
+        rel_pos_h, rel_pos_w: Tables (L, head_dim), see :func:`relative_table`.
+        q_grid, k_grid: (h, w) of the queries and of the keys.
+        scale: The attention's 1 / sqrt(head_dim).
+
+    Returns:
+        q, k, v of a common wider head, v padded with zeros (attention kernels want one width): call
+        ``scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]``.
+    """
+    B, heads, _, head_dim = q.shape
+    (qh, qw), (kh, kw) = q_grid, k_grid
+    prefix = q.shape[2] - qh * qw
+    patches = q[:, :, prefix:].reshape(B, heads, qh, qw, head_dim)
+    by_row = relative_table(rel_pos_h, qh, kh).to(q.dtype)
+    by_column = relative_table(rel_pos_w, qw, kw).to(q.dtype)
+    bias_h = torch.einsum("bnhwc,hkc->bnhwk", patches, by_row).flatten(2, 3)
+    bias_w = torch.einsum("bnhwc,wkc->bnhwk", patches, by_column).flatten(2, 3)
+    bias = F.pad(torch.cat([bias_h, bias_w], dim=-1), (0, 0, prefix, 0))
+
+    cell = torch.arange(kh * kw, device=k.device)
+    onehot = torch.cat([F.one_hot(cell // kw, kh), F.one_hot(cell % kw, kw)], dim=-1).to(k.dtype)
+    onehot = F.pad(onehot, (0, 0, k.shape[2] - kh * kw, 0))
+
+    q = torch.cat([q * scale, bias], dim=-1)
+    k = torch.cat([k, onehot.expand(B, heads, -1, -1)], dim=-1)
+    return q, k, F.pad(v, (0, kh + kw))
