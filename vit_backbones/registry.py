@@ -1,7 +1,7 @@
 """Registries of scope ``vit_backbones``, children of mmengine's roots.
 
-``type='vit_backbones.NAME'`` in a config of mmpretrain, mmdet or mmseg finds what is registered here, after
-``custom_imports = dict(imports=['vit_backbones'])``.
+``type='vit_backbones.NAME'`` in a config of mmpretrain, mmdet or mmseg finds what is registered
+here, after ``custom_imports = dict(imports=['vit_backbones'])``.
 """
 
 from mmengine import registry as root

@@ -65,6 +65,12 @@ def to_pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
     return pair
 
 
+def check_rate(name: str, rate: float) -> None:
+    """Raise a UserError unless ``rate`` is a probability below 1."""
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+        raise UserError(f"{name} must be at least 0 and less than 1, not {rate!r}")
+
+
 def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tuple[int, ...]:
     """``out_indices`` as ascending non-negative numbers; negative ones count from the end.
 
@@ -78,8 +84,8 @@ def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tupl
     for index in given:
         if not isinstance(index, int) or not -total <= index < total:
             raise UserError(
-                f"out_indices {indices!r}: {index!r} is out of range; the encoder has {total} {unit}s, "
-                f"0 to {total - 1} (or -{total} to -1 from the end)"
+                f"out_indices {indices!r}: {index!r} is out of range; the encoder has {total} "
+                f"{unit}s, 0 to {total - 1} (or -{total} to -1 from the end)"
             )
         resolved.append(index % total)
     if len(set(resolved)) < len(resolved):
@@ -98,8 +104,8 @@ class Backbone(BaseModule):
     and implements ``frozen_parts``, ``layer_of`` and ``forward``.
 
     Args:
-        frozen_stages: -1 trains everything; k >= 0 freezes the embedding and the first k stages (blocks, for
-            a plain ViT): no gradients, eval mode, in ``train()`` too.
+        frozen_stages: -1 trains everything; k >= 0 freezes the embedding and the first k stages
+            (blocks, for a plain ViT): no gradients, eval mode, in ``train()`` too.
         with_cp: Activation checkpointing: recompute each block's activations in the backward pass.
         init_cfg: As everywhere in OpenMMLab, ``dict(type='Pretrained', checkpoint=...)`` included.
     """
@@ -118,7 +124,8 @@ class Backbone(BaseModule):
         self.with_cp = with_cp
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
-        """The modules and parameters that ``frozen_stages`` freezes (asked only when it is >= 0)."""
+        """The modules and parameters that ``frozen_stages`` freezes (asked only when it is >=
+        0)."""
         raise NotImplementedError
 
     def layer_of(self, name: str) -> int:
@@ -129,8 +136,8 @@ class Backbone(BaseModule):
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """(depth of the parameter, number of depths), for layer-wise learning-rate decay.
 
-        The interface of mmpretrain's backbones. Names that don't start with ``prefix`` belong to the head
-        and get the last depth.
+        The interface of mmpretrain's backbones. Names that don't start with ``prefix`` belong to
+        the head and get the last depth.
         """
         total = self.num_layers + 2
         if not param_name.startswith(prefix):
@@ -147,7 +154,8 @@ class Backbone(BaseModule):
                 part.eval()
 
     def check_frozen_stages(self, total: int, unit: str) -> None:
-        """Raise a UserError unless ``frozen_stages`` is -1 or a number of ``unit``s up to ``total``."""
+        """Raise a UserError unless ``frozen_stages`` is -1 or a number of ``unit``s up to
+        ``total``."""
         if not isinstance(self.frozen_stages, int) or not -1 <= self.frozen_stages <= total:
             raise UserError(
                 f"frozen_stages must be -1 (nothing frozen) to {total} ({unit}s), "
@@ -164,12 +172,13 @@ class Backbone(BaseModule):
         """Raise a UserError unless ``images`` is (B, in_channels, H, W)."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise UserError(
-                f"{type(self).__name__} takes images of shape (batch, {self.in_channels}, height, width), "
-                f"but got {tuple(images.shape)}; set in_channels= for other channel counts"
+                f"{type(self).__name__} takes images of shape (batch, {self.in_channels}, height, "
+                f"width), but got {tuple(images.shape)}; set in_channels= for other channel counts"
             )
 
     def run_block(self, block: Callable[..., Any], *args: Any) -> Any:
-        """``block(*args)``, checkpointed where ``with_cp`` asks for it and gradients are recorded."""
+        """``block(*args)``, checkpointed where ``with_cp`` asks for it and gradients are
+        recorded."""
         if self.with_cp and self.training and torch.is_grad_enabled():
             return checkpoint(block, *args, use_reentrant=False)
         return block(*args)

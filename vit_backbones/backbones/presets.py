@@ -66,3 +66,148 @@ def build_backbone(name: str, **settings: Any) -> Backbone:
 
     preset = get_preset(name)
     return MODELS.get(preset.type)(arch=name, **settings)
+
+
+def _add(type: str, source: str, models: Mapping[str, tuple[float, dict]], **shared: Any) -> None:
+    """Rows of one family: name -> (params in millions, what differs within the family)."""
+    for name, (params, settings) in models.items():
+        PRESETS[name] = Preset(type, {**shared, **settings}, params, source)
+
+
+# Widths and depths of the plain ViT (Dosovitskiy et al. 2021, table 1; Ti and S: Touvron et al.
+# 2021, table 1)
+TI = dict(embed_dims=192, depth=12)
+S = dict(embed_dims=384, depth=12)
+B = dict(embed_dims=768, depth=12)
+L = dict(embed_dims=1024, depth=24)
+H = dict(embed_dims=1280, depth=32, num_heads=16)
+
+# Google's code zooms position embeddings linearly, corners on corners.
+_add(
+    "VisionTransformer",
+    "ViT, Dosovitskiy et al. 2021 (arXiv:2010.11929); AugReg, Steiner et al. 2021 (2106.10270)",
+    {
+        "vit_ti16": (5.52, TI),
+        "vit_s16": (21.67, S),
+        "vit_s32": (22.49, {**S, "patch_size": 32}),
+        "vit_b16": (85.80, B),
+        "vit_b32": (87.46, {**B, "patch_size": 32}),
+        "vit_l16": (303.30, L),
+        "vit_l32": (305.51, {**L, "patch_size": 32}),
+        "vit_h14": (630.76, {**H, "patch_size": 14}),
+    },
+    pos_interpolation=dict(mode="bilinear", align_corners=True),
+)
+_add(
+    "VisionTransformer",
+    "DeiT, Touvron et al. 2021 (arXiv:2012.12877)",
+    {"deit_ti16": (5.52, TI), "deit_s16": (21.67, S), "deit_b16": (85.80, B)},
+)
+_add(
+    "VisionTransformer",
+    "DeiT III, Touvron et al. 2022 (arXiv:2204.07118)",
+    {
+        "deit3_s16": (21.67, S),
+        "deit3_m16": (38.33, dict(embed_dims=512, depth=12)),
+        "deit3_b16": (85.82, B),
+        "deit3_l16": (303.35, L),
+        "deit3_h14": (630.84, {**H, "patch_size": 14}),
+    },
+    pos_embed_cls=False,
+    layer_scale_init=1e-6,
+)
+_add(
+    "VisionTransformer",
+    "MAE, He et al. 2022 (arXiv:2111.06377)",
+    {"mae_b16": (85.80, B), "mae_l16": (303.30, L), "mae_h14": (630.76, {**H, "patch_size": 14})},
+    position="sincos2d",
+)
+_add(
+    "VisionTransformer",
+    "DINO, Caron et al. 2021 (arXiv:2104.14294)",
+    {
+        "dino_s16": (21.67, S),
+        "dino_s8": (21.67, {**S, "patch_size": 8}),
+        "dino_b16": (85.80, B),
+        "dino_b8": (85.81, {**B, "patch_size": 8}),
+    },
+    pos_interpolation=dict(offset=0.1),
+)
+
+# DINOv2's published configs: trained up to 518 pixels; those with registers resize antialiased,
+# without offset.
+GIANT = dict(embed_dims=1536, depth=40, mlp="swiglu")
+DINOV2 = {"s": (22.06, S), "b": (86.58, B), "l": (304.37, L), "g": (1136.48, GIANT)}
+DINOV2_SHARED = dict(patch_size=14, img_size=518, layer_scale_init=1.0)
+_add(
+    "VisionTransformer",
+    "DINOv2, Oquab et al. 2023 (arXiv:2304.07193)",
+    {f"dinov2_{size}14": row for size, row in DINOV2.items()},
+    pos_interpolation=dict(offset=0.1),
+    **DINOV2_SHARED,
+)
+_add(
+    "VisionTransformer",
+    "DINOv2 with registers, Darcet et al. 2024 (arXiv:2309.16588)",
+    {f"dinov2_{size}14_reg": row for size, row in DINOV2.items()},
+    num_registers=4,
+    pos_interpolation=dict(antialias=True),
+    **DINOV2_SHARED,
+)
+_add(
+    "VisionTransformer",
+    "DINOv3, Siméoni et al. 2025 (arXiv:2508.10104)",
+    {
+        "dinov3_s16": (21.60, S),
+        "dinov3_splus16": (28.69, {**S, "mlp": "swiglu", "mlp_ratio": 6.0}),
+        "dinov3_b16": (85.66, B),
+        "dinov3_l16": (303.13, L),
+        "dinov3_hplus16": (
+            840.59,
+            dict(embed_dims=1280, depth=32, num_heads=20, mlp="swiglu", mlp_ratio=6.0),
+        ),
+    },
+    position="rope2d",
+    rope_rescale=2.0,
+    num_registers=4,
+    key_bias=False,
+    layer_scale_init=1e-5,
+    norm_eps=1e-5,
+)
+_add(
+    "VisionTransformer",
+    "CLIP's image tower without its output projection, Radford et al. 2021 (arXiv:2103.00020)",
+    {
+        "clip_b32": (87.46, {**B, "patch_size": 32}),
+        "clip_b16": (85.80, B),
+        "clip_l14": (303.18, {**L, "patch_size": 14}),
+        "clip_l14_336": (303.51, {**L, "patch_size": 14, "img_size": 336}),
+    },
+    pre_norm=True,
+    mlp="quick_gelu",
+    norm_eps=1e-5,
+    pos_interpolation=dict(antialias=True),
+)
+
+# ViTDet stores MAE's positions of 224 pixels; the last block of each quarter is global.
+WINDOW = dict(type="window", window_size=14)
+_add(
+    "VisionTransformer",
+    "ViTDet, Li et al. 2022 (arXiv:2203.16527), detectron2's configs",
+    {
+        "vitdet_b": (85.89, {**B, "attention": (WINDOW, WINDOW, "global"), "drop_path_rate": 0.1}),
+        "vitdet_l": (
+            303.43,
+            {**L, "attention": (WINDOW,) * 5 + ("global",), "drop_path_rate": 0.4},
+        ),
+        "vitdet_h": (
+            631.12,
+            {**H, "attention": (WINDOW,) * 7 + ("global",), "drop_path_rate": 0.5},
+        ),
+    },
+    position=("learned", "decomposed"),
+    img_size=1024,
+    pretrain_img_size=224,
+    cls_token=False,
+    final_norm=False,
+)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth per sample (Huang et al. 2016): in training, the residual branch of a random share
-    ``rate`` of the samples is zero and the others are divided by ``1 - rate``.
+    """Stochastic depth per sample (Huang et al. 2016): in training, the residual branch of a random
+    share ``rate`` of the samples is zero and the others are divided by ``1 - rate``.
 
     Args:
         rate: Probability of dropping, 0 <= rate < 1.
@@ -32,7 +32,8 @@ class DropPath(nn.Module):
 
 
 class PatchDrop(nn.Module):
-    """Keep a random subset of the patches of each sample in training (PatchDropout, Liu et al. 2022).
+    """Keep a random subset of the patches of each sample in training (PatchDropout, Liu et al.
+    2022).
 
     Args:
         rate: Share of the patches that is dropped, 0 <= rate < 1; at least one patch is kept.
@@ -45,7 +46,8 @@ class PatchDrop(nn.Module):
         self.rate = rate
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, N, C) -> the kept patches (B, n, C) in their order, and their indices (B, n) or None for all."""
+        """(B, N, C) -> the kept patches (B, n, C) in their order, and their indices (B, n) or None
+        for all."""
         if self.rate == 0.0 or not self.training:
             return patches, None
         B, N, C = patches.shape

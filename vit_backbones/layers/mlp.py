@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x), OpenAI CLIP's approximation of GELU (Hendrycks & Gimpel 2016, section 2)."""
+    """x * sigmoid(1.702 x), OpenAI CLIP's approximation of GELU (Hendrycks & Gimpel 2016, section
+    2)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
@@ -18,10 +19,11 @@ class Mlp(nn.Module):
     """fc2(act(fc1(x))) on the last dimension.
 
     Args:
-        dim: Width of input and output.
+        dim: Width of the input.
         hidden_dim: Width between the two linear layers.
         act_layer: Activation, ``nn.GELU`` (exact, erf) or :class:`QuickGELU`.
         drop: Dropout after the activation and after the output.
+        out_dim: Width of the output; None: ``dim``.
     """
 
     def __init__(
@@ -30,11 +32,12 @@ class Mlp(nn.Module):
         hidden_dim: int,
         act_layer: type[nn.Module] = nn.GELU,
         drop: float = 0.0,
+        out_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = act_layer()
-        self.fc2 = nn.Linear(hidden_dim, dim)
+        self.fc2 = nn.Linear(hidden_dim, out_dim or dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +48,8 @@ class Mlp(nn.Module):
 class SwiGLU(nn.Module):
     """fc2(silu(a) * b) with (a, b) = fc1(x) (Shazeer 2020, equation 6).
 
-    ``fc1`` holds both projections, one above the other: DINOv2's ``w12``, DINOv3's ``w1`` and ``w2``.
+    ``fc1`` holds both projections, one above the other: DINOv2's ``w12``, DINOv3's ``w1`` and
+    ``w2``.
 
     Args:
         dim: Width of input and output.
@@ -65,7 +69,7 @@ class SwiGLU(nn.Module):
 
 
 def swiglu_hidden_dim(dim: int, mlp_ratio: float) -> int:
-    """Hidden width that gives a SwiGLU the parameters of an MLP of ``mlp_ratio``: two thirds, rounded up to
-    a multiple of 8, as in DINOv2 and DINOv3."""
+    """Hidden width that gives a SwiGLU the parameters of an MLP of ``mlp_ratio``: two thirds,
+    rounded up to a multiple of 8, as in DINOv2 and DINOv3."""
     hidden = int(int(dim * mlp_ratio) * 2 / 3)
     return (hidden + 7) // 8 * 8

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
-    """Zeros at the bottom and right of (B, C, H, W) until both sides divide by ``multiple`` (h, w)."""
+    """Zeros at the bottom and right of (B, C, H, W) until both sides divide by ``multiple`` (h,
+    w)."""
     H, W = x.shape[-2:]
     bottom, right = -H % multiple[0], -W % multiple[1]
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x

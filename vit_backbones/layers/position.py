@@ -12,11 +12,13 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class PosInterpolation:
-    """How a family resizes its position embeddings; the families differ, and results change with it.
+    """How a family resizes its position embeddings; the families differ, and results change with
+    it.
 
     Attributes:
         mode: 'bicubic', 'bilinear' or 'nearest'.
-        antialias: Low-pass filter before shrinking (it also changes torch's bicubic kernel when growing).
+        antialias: Low-pass filter before shrinking (it also changes torch's bicubic kernel when
+            growing).
         align_corners: Whether the corner patches keep their place exactly.
         offset: DINO's: the scale factor is (size + offset) / old size instead of size / old size.
     """
@@ -58,8 +60,9 @@ def sinusoid_1d(length: int, dim: int) -> Tensor:
 
 
 def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
-    """(h * w, dim): sines and cosines of the column in the first half of the channels, of the row in the second
-    (MAE, He et al. 2022, after MoCo v3, Chen et al. 2021, section 5). ``dim`` is a multiple of 4."""
+    """(h * w, dim): sines and cosines of the column in the first half of the channels, of the row
+    in the second (MAE, He et al. 2022, after MoCo v3, Chen et al. 2021, section 5). ``dim`` is a
+    multiple of 4."""
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     frequencies = _frequencies(dim // 4)
     parts = []

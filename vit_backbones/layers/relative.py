@@ -7,16 +7,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def resize_table(table: Tensor, length: int) -> Tensor:
+    """A table of another size, linearly interpolated along the distances: (L, D) -> (length, D)."""
+    if table.shape[0] == length:
+        return table
+    resized = F.interpolate(table.float().T[None], size=length, mode="linear")
+    return resized[0].T.to(table.dtype)
+
+
 def relative_table(table: Tensor, q_size: int, k_size: int) -> Tensor:
     """The embedding of each (query, key) distance along one axis: (L, D) -> (q_size, k_size, D).
 
-    A table made for other sizes is resized linearly. Where queries and keys are pooled differently, distances
-    count in units of the finer of the two (MViTv2, Li et al. 2022, section 4.1; ViTDet's code, too).
+    A table made for other sizes is resized linearly. Where queries and keys are pooled differently,
+    distances count in units of the finer of the two (MViTv2, Li et al. 2022, section 4.1; ViTDet's
+    code, too).
     """
-    length = 2 * max(q_size, k_size) - 1
-    if table.shape[0] != length:
-        resized = F.interpolate(table.float().T[None], size=length, mode="linear")
-        table = resized[0].T.to(table.dtype)
+    table = resize_table(table, 2 * max(q_size, k_size) - 1)
     q = torch.arange(q_size, device=table.device)[:, None] * max(k_size / q_size, 1.0)
     k = torch.arange(k_size, device=table.device)[None, :] * max(q_size / k_size, 1.0)
     distance = (q - k) + (k_size - 1) * max(q_size / k_size, 1.0)
@@ -35,13 +41,13 @@ def fold_decomposed_bias(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Write the decomposed relative position bias into queries and keys.
 
-    The logits of ViTDet and MViTv2 are ``scale q.k + q.Rh[row distance] + q.Rw[column distance]``, which is the
-    inner product of [scale q, q.Rh, q.Rw] with [k, onehot(row of k), onehot(column of k)]. So the N x N bias
-    never exists, and memory grows with N.
+    The logits of ViTDet and MViTv2 are ``scale q.k + q.Rh[row distance] + q.Rw[column distance]``,
+    which is the inner product of [scale q, q.Rh, q.Rw] with [k, onehot(row of k), onehot(column of
+    k)]. So the N x N bias never exists, and memory grows with N.
 
     Args:
-        q, k, v: (B, heads, tokens, head_dim); tokens are any prefix tokens, which take no part in the bias, and
-            then the grid in row-major order.
+        q, k, v: (B, heads, tokens, head_dim); tokens are any prefix tokens, which take no part in
+            the bias, and then the grid in row-major order.
         rel_pos_h, rel_pos_w: Tables (L, head_dim), see :func:`relative_table`.
         q_grid, k_grid: (h, w) of the queries and of the keys.
         scale: The attention's 1 / sqrt(head_dim).

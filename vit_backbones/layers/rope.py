@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 
 class RotaryEmbedding2D(nn.Module):
-    """Rotation angles for each patch of a grid: axial RoPE over normalised coordinates (DINOv3, Siméoni et al.
-    2025, section 3.2; RoPE: Su et al. 2021).
+    """Rotation angles for each patch of a grid: axial RoPE over normalised coordinates (DINOv3,
+    Siméoni et al. 2025, section 3.2; RoPE: Su et al. 2021).
 
-    A patch's row and column centre lie in [-1, 1]. A quarter of the head's channels rotates with the row and a
-    quarter with the column, each with ``head_dim / 4`` periods from 1 to ``base``; the same angles serve the
-    second half of the channels, which :func:`apply_rotary` pairs with the first.
+    A patch's row and column centre lie in [-1, 1]. A quarter of the head's channels rotates with
+    the row and a quarter with the column, each with ``head_dim / 4`` periods from 1 to ``base``;
+    the same angles serve the second half of the channels, which :func:`apply_rotary` pairs with the
+    first.
 
     Args:
         head_dim: Channels of one head, a multiple of 4.
@@ -50,7 +51,8 @@ class RotaryEmbedding2D(nn.Module):
 
 
 def apply_rotary(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """Rotate the last tokens of x; the prefix tokens before them (class token, registers) stay as they are.
+    """Rotate the last tokens of x; the prefix tokens before them (class token, registers) stay as
+    they are.
 
     Args:
         x: Queries or keys (B, heads, P + n, head_dim).

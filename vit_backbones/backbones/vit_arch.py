@@ -1,0 +1,192 @@
+"""Every setting of the plain vision transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import UserError, nearest
+from ..layers.attention import ATTENTIONS
+from ..layers.position import PosInterpolation
+from .base import check_rate, to_pair
+
+POSITIONS = ("none", "learned", "sinusoid1d", "sincos2d", "rope2d", "decomposed")
+MLPS = ("gelu", "quick_gelu", "swiglu")
+
+
+@dataclass
+class ViTArch:
+    """The settings of a VisionTransformer; presets and ``arch=dict(...)`` name what differs from
+    these defaults.
+
+    Attributes:
+        embed_dims: Width of the tokens.
+        depth: Number of blocks.
+        num_heads: Heads of each block; None: ``embed_dims / 64``.
+        mlp_ratio: Hidden width of the MLP over ``embed_dims`` (a SwiGLU's is two thirds of it).
+        patch_size: Side of a patch in pixels, or (height, width).
+        img_size: Input size in pixels, or (height, width), for which position parameters are held.
+            Any other size works, too.
+        in_channels: Channels of the images.
+        position: One or several of 'none', 'learned' (1-D, per patch; ViT, appendix D.4),
+            'sinusoid1d' (Vaswani et al. 2017), 'sincos2d' (MAE), 'rope2d' (DINOv3), 'decomposed'
+            (relative; ViTDet).
+        pretrain_img_size: Size for which the absolute positions are stored where it isn't
+            ``img_size`` (ViTDet).
+        pos_interpolation: Fields of :class:`PosInterpolation`, how positions are resized.
+        pos_embed_cls: The class token has a position of its own (not in DeiT-III).
+        rope_base, rope_rescale: See :class:`RotaryEmbedding2D`.
+        cls_token: Have a class token.
+        num_registers: Register tokens (Darcet et al. 2024), DINOv3's storage tokens.
+        attention: Kind of every block, one of ``ATTENTIONS``, or ``dict(type=kind, **options)``, or
+            a sequence of them, repeated over the blocks: ('window', 'window', 'global') makes every
+                third block global.
+        qkv_bias, key_bias, qk_norm: See :class:`SelfAttention`.
+        mlp: 'gelu', 'quick_gelu' (CLIP) or 'swiglu' (DINOv2 giant, DINOv3).
+        layer_scale_init: First value of LayerScale, None for none.
+        norm_eps: Epsilon of all norms.
+        pre_norm: A norm before the first block and no bias in the patch projection (CLIP).
+        final_norm: A norm after the last block.
+        norm_all_outputs: The final norm on the outputs of earlier blocks, too (DINOv2's
+            intermediate layers).
+        pool_norm: A norm after average pooling (MAE's fine-tuning; then final_norm=False).
+        drop_rate: Dropout on positions, attention outputs and MLPs.
+        attn_drop_rate: Dropout on attention weights.
+        drop_path_rate: Stochastic depth of the last block, growing linearly from 0 at the first.
+        patch_drop_rate: Share of the patches dropped in training (:class:`PatchDrop`).
+    """
+
+    embed_dims: int = 768
+    depth: int = 12
+    num_heads: int | None = None
+    mlp_ratio: float = 4.0
+    patch_size: int | Sequence[int] = 16
+    img_size: int | Sequence[int] = 224
+    in_channels: int = 3
+    position: str | Sequence[str] = "learned"
+    pretrain_img_size: int | Sequence[int] | None = None
+    pos_interpolation: Mapping[str, Any] = field(default_factory=dict)
+    pos_embed_cls: bool = True
+    rope_base: float = 100.0
+    rope_rescale: float | None = None
+    cls_token: bool = True
+    num_registers: int = 0
+    attention: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] = "global"
+    qkv_bias: bool = True
+    key_bias: bool = True
+    qk_norm: bool = False
+    mlp: str = "gelu"
+    layer_scale_init: float | None = None
+    norm_eps: float = 1e-6
+    pre_norm: bool = False
+    final_norm: bool = True
+    norm_all_outputs: bool = False
+    pool_norm: bool = False
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    patch_drop_rate: float = 0.0
+
+    @property
+    def heads(self) -> int:
+        return self.num_heads if self.num_heads is not None else max(1, self.embed_dims // 64)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        return to_pair(self.patch_size, "patch_size")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches (h, w) of an image of ``img_size``."""
+        return self._grid_of(self.img_size, "img_size")
+
+    @property
+    def pos_grid(self) -> tuple[int, int]:
+        """Patches (h, w) for which absolute positions are stored."""
+        if self.pretrain_img_size is None:
+            return self.grid
+        return self._grid_of(self.pretrain_img_size, "pretrain_img_size")
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        return (self.position,) if isinstance(self.position, str) else tuple(self.position)
+
+    @property
+    def interpolation(self) -> PosInterpolation:
+        return PosInterpolation(**self.pos_interpolation)
+
+    def attention_of(self, block: int) -> tuple[str, dict[str, Any]]:
+        """Kind and options of the attention of a block."""
+        spec = self.attention
+        kinds = [spec] if isinstance(spec, str | Mapping) else list(spec)
+        if not kinds:
+            raise UserError("attention is an empty sequence; name at least one kind")
+        chosen = kinds[block % len(kinds)]
+        options = {"type": chosen} if isinstance(chosen, str) else dict(chosen)
+        kind = options.pop("type", None)
+        if kind not in ATTENTIONS:
+            raise UserError(
+                f"attention {kind!r} is unknown{nearest(kind, ATTENTIONS) or '.'} "
+                f"The kinds: {', '.join(ATTENTIONS)}"
+            )
+        return kind, options
+
+    def check(self) -> None:
+        """Raise a UserError where the settings can't work, in words."""
+        for name in ("embed_dims", "depth", "in_channels"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} must be a positive integer, not {value!r}")
+        if not isinstance(self.heads, int) or self.heads < 1 or self.embed_dims % self.heads:
+            raise UserError(
+                f"embed_dims={self.embed_dims} does not divide into num_heads={self.heads}; "
+                "choose num_heads so that it does (None: heads of width 64)"
+            )
+        if not isinstance(self.num_registers, int) or self.num_registers < 0:
+            raise UserError(f"num_registers must be 0 or more, not {self.num_registers!r}")
+        for name in ("drop_rate", "attn_drop_rate", "drop_path_rate", "patch_drop_rate"):
+            check_rate(name, getattr(self, name))
+        if self.mlp not in MLPS:
+            raise UserError(f"mlp must be one of {', '.join(MLPS)}, not {self.mlp!r}")
+        self._check_position()
+        kinds = [self.attention_of(i)[0] for i in range(self.depth)]
+        if self.patch_drop_rate and (set(kinds) != {"global"} or "decomposed" in self.positions):
+            raise UserError(
+                "patch_drop_rate leaves no grid, which windowed, sparse and decomposed-position "
+                "attention need; set it to 0, or use attention='global' and another position"
+            )
+        if "window" in kinds and (self.cls_token or self.num_registers):
+            raise UserError(
+                "windowed attention has no place for a class token or registers; "
+                "set cls_token=False and num_registers=0"
+            )
+
+    def _check_position(self) -> None:
+        for kind in self.positions:
+            if kind not in POSITIONS:
+                raise UserError(
+                    f"position {kind!r} is unknown{nearest(kind, POSITIONS) or '.'} "
+                    f"The kinds: {', '.join(POSITIONS)}"
+                )
+        absolute = [p for p in self.positions if p in ("learned", "sinusoid1d", "sincos2d")]
+        if len(absolute) > 1:
+            raise UserError(f"position names several absolute kinds, {absolute}; choose one")
+        for kind, width in (
+            ("sincos2d", self.embed_dims),
+            ("rope2d", self.embed_dims // self.heads),
+        ):
+            if kind in self.positions and width % 4:
+                raise UserError(f"position '{kind}' needs a width that divides by 4, not {width}")
+        known = list(PosInterpolation.__dataclass_fields__)
+        for name in self.pos_interpolation:
+            if name not in known:
+                raise UserError(
+                    f"pos_interpolation has no field '{name}'{nearest(name, known) or '.'} "
+                    f"Its fields: {', '.join(known)}"
+                )
+        self.grid, self.pos_grid  # noqa: B018  (they check the sizes)
+
+    def _grid_of(self, size: int | Sequence[int], name: str) -> tuple[int, int]:
+        (height, width), (ph, pw) = to_pair(size, name), self.patch
+        return -(-height // ph), -(-width // pw)

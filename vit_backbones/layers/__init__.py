@@ -1,0 +1,1 @@
+"""Bricks of the encoders in plain PyTorch: they know nothing of OpenMMLab, configs or presets."""
