@@ -20,7 +20,7 @@ STAND_IN = Path(__file__).with_name("mmcv_ext.py")
 
 
 class _LastResort(MetaPathFinder):
-    """Last in ``sys.meta_path``: asked only where nobody else has found a compiled ``mmcv._ext``."""
+    """Last in ``sys.meta_path``: asked only where nobody else has a compiled ``mmcv._ext``."""
 
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
         if fullname != MODULE:
