@@ -12,7 +12,7 @@ model = dict(
         type="vit_backbones.VisionTransformer",
         arch=dict(embed_dims=96, depth=4, num_heads=3, mlp_ratio=2),
         img_size=16,
-        patch_size=2,
+        patch_size=4,
         drop_path_rate=0.1,
     ),
     head=dict(
@@ -68,7 +68,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=3, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=3, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=40, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=50, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=64)

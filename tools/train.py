@@ -1,37 +1,46 @@
-"""Train any config of mmpretrain, mmdet, mmseg or this package."""
+"""Train a config of this package, mmpretrain, mmdet or mmseg.
 
-import argparse
-from pathlib import Path
+    python tools/train.py configs/vit_digits.py
+    python tools/train.py configs/vit_b16_imagenet.py --data-root /data/imagenet
 
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+Several GPUs: tools/dist_train.sh; a cluster: tools/slurm_train.sh.
+"""
 
-import vit_backbones  # noqa: F401
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+from vit_backbones.cli.config import add_common_arguments
+from vit_backbones.cli.mistakes import run
+from vit_backbones.cli.training import train
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config")
-    parser.add_argument("--work-dir")
-    parser.add_argument("--resume", nargs="?", const="auto")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="path of a config, or the name of one that ships")
+    add_common_arguments(parser)
     parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none"
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="auto|FILE",
+        help="go on from a checkpoint; alone: the last one in the work folder",
     )
-    args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or f"work_dirs/{Path(args.config).stem}"
-    if args.seed is not None:
-        cfg.randomness.seed = args.seed
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else args.resume
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    Runner.from_cfg(cfg).train()
+    parser.add_argument(
+        "--pretrained", metavar="FILE", help="weights from which the encoder starts"
+    )
+    parser.add_argument("--seed", type=int, help="of weights, data order and augmentation")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="bit-equal runs on a GPU, slower"
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (GPU)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the encoder")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to this run's batch size",
+    )
+    parser.add_argument("--no-validate", action="store_true", help="train without evaluation")
+    train(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from vit_backbones.registry import DATASETS
+from ..registry import DATASETS
 
 
 @DATASETS.register_module()
 class Digits(BaseDataset):
     """1,797 handwritten digits of 8x8 pixels, as scikit-learn ships them.
 
-    Every fifth image of each class is held out (363 images, 20.2 %), the others train. The split
-    follows from the order of the data alone, so it is the same on every machine and in every process.
+    Every fifth image of each class is held out (364 images, 20.3 %), the others train. The split
+    follows from the order of the data alone: it is the same on every machine and in every process.
 
     Images are uint8 (8, 8, 3), white on black, with three equal channels.
 
@@ -48,7 +48,7 @@ class Digits(BaseDataset):
 
     @classmethod
     def held_out(cls, labels: np.ndarray) -> np.ndarray:
-        """Labels (N,) -> booleans (N,), true for every ``HOLD_OUT_EVERY``-th image of each class."""
+        """Labels (N,) -> (N,) of bool: every ``HOLD_OUT_EVERY``-th image of each class."""
         mask = np.zeros(len(labels), dtype=bool)
         for label in np.unique(labels):
             mask[np.flatnonzero(labels == label)[:: cls.HOLD_OUT_EVERY]] = True

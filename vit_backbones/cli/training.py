@@ -1,0 +1,153 @@
+"""Training: a config, the command line's settings on top of it, a Runner."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..datasets.on_disk import check_data, set_data_root
+from ..errors import UserError
+from .config import choose_work_dir, read_config
+
+
+def train(args: Namespace) -> None:
+    """Run ``tools/train.py``.
+
+    Raises:
+        UserError: A file, a folder or the data set is missing, or a setting can't work.
+    """
+    cfg = training_config(args)
+    runner = build_runner(cfg)
+    if args.compile:
+        compile_backbone(runner)
+    runner.train()
+
+
+def training_config(args: Namespace) -> Config:
+    """The config that ``tools/train.py`` runs, with all checked that needs no model."""
+    cfg = read_config(args.config, args.cfg_options)
+    choose_work_dir(cfg, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    randomness = cfg.setdefault("randomness", {})
+    if args.seed is not None:
+        randomness["seed"] = args.seed
+    if args.deterministic:
+        randomness["deterministic"] = True
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    set_resume(cfg, args.resume)
+    set_pretrained(cfg, args.pretrained)
+    set_amp(cfg, args.amp)
+    set_auto_scale_lr(cfg, args.auto_scale_lr)
+    set_loader_defaults(cfg)
+    check_data(cfg, ("train", "val"))
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """A Runner, or the type that the config names, with this machine's devices in mind."""
+    if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
+        use_cpu_processes(cfg)
+    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+
+
+def compile_backbone(runner: Runner) -> None:
+    """torch.compile the encoder, in place: it is most of the time, and tensors only."""
+    model = getattr(runner.model, "module", runner.model)  # DistributedDataParallel wraps it
+    if not isinstance(getattr(model, "backbone", None), torch.nn.Module):
+        raise UserError(f"--compile: {type(model).__name__} has no backbone to compile")
+    model.backbone.compile()
+
+
+def set_resume(cfg: Config, resume: str | None) -> None:
+    """Go on from a file or, with 'auto', from the last checkpoint in the work folder, if any."""
+    if resume is None:
+        return
+    if resume != "auto" and not Path(resume).is_file():
+        raise UserError(
+            f"--resume: no checkpoint at {resume}\n"
+            "Give a file, or --resume alone for the last one in the work folder."
+        )
+    cfg.resume = True
+    cfg.load_from = None if resume == "auto" else resume
+
+
+def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
+    """Start the encoder from ``checkpoint``; a config that fine-tunes can't do without."""
+    backbone = cfg.get("model", {}).get("backbone")
+    if checkpoint and backbone is None:
+        raise UserError("--pretrained: the model of this config has no backbone")
+    if checkpoint:
+        if not Path(checkpoint).is_file():
+            raise UserError(f"--pretrained: no checkpoint at {checkpoint}")
+        backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint)
+    init_cfg = (backbone or {}).get("init_cfg")
+    if isinstance(init_cfg, Mapping) and init_cfg.get("type") == "Pretrained":
+        if not init_cfg.get("checkpoint") and not cfg.get("resume"):
+            raise UserError(
+                f"{cfg.filename} fine-tunes an encoder that is already trained: "
+                "give its weights with --pretrained FILE"
+            )
+
+
+def set_amp(cfg: Config, amp: bool) -> None:
+    """Mixed precision, where there is a GPU; a config that has it trains in float32 on a CPU."""
+    on_gpu = torch.cuda.is_available()
+    wrapper = cfg.get("optim_wrapper", {})
+    if amp and not on_gpu:
+        raise UserError("--amp needs a GPU, and torch sees none here; train without it")
+    if amp:
+        wrapper["type"] = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")
+    elif wrapper.get("type") == "AmpOptimWrapper" and not on_gpu:
+        print("No GPU here: training in float32 in place of the config's mixed precision.")
+        wrapper["type"] = "OptimWrapper"
+        for key in ("loss_scale", "dtype"):
+            wrapper.pop(key, None)
+
+
+def set_auto_scale_lr(cfg: Config, enable: bool) -> None:
+    """Scale the learning rate by this run's batch size over that of the recipe."""
+    if not enable:
+        return
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise UserError(
+            f"--auto-scale-lr: {cfg.filename} does not say for which batch size its learning rate "
+            "is; add auto_scale_lr=dict(base_batch_size=...)"
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def set_loader_defaults(cfg: Config) -> None:
+    """Data loaders of mmpretrain's configs count on what its own tools set: batches are stacked in
+    the workers, which live on from epoch to epoch."""
+    if cfg.get("default_scope") != "mmpretrain":
+        return
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader: Any = cfg.get(name)
+        if loader:
+            loader.setdefault("collate_fn", dict(type="default_collate"))
+            loader.setdefault("persistent_workers", loader.get("num_workers", 0) > 0)
+            loader.setdefault("pin_memory", torch.cuda.is_available())
+
+
+def use_cpu_processes(cfg: Config) -> None:
+    """Several processes without a GPU: gloo, and a model wrapper that expects no device."""
+    cfg.setdefault("env_cfg", {}).setdefault("dist_cfg", {})["backend"] = "gloo"
+    cfg.setdefault(
+        "model_wrapper_cfg", dict(type="MMDistributedDataParallel", broadcast_buffers=False)
+    )
+    if cfg.launcher == "pytorch":
+        # mmengine would choose a CUDA device first, which fails where there is none
+        torch.distributed.init_process_group("gloo")
