@@ -1,5 +1,12 @@
 """ViT, Swin and multiscale ViT encoders for mmpretrain, mmdet and mmseg."""
 
+# ruff: noqa: E402  (the repairs come before every other import)
+
+from . import compat
+
+compat.repair()
+
+from . import datasets  # noqa: F401  (registers them)
 from .backbones import VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
 from .errors import UserError
