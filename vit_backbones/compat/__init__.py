@@ -5,7 +5,10 @@ mmdet and mmseg to import. Each repair has its file, its condition and its reaso
 ``python -m vit_backbones.compat`` shows what they did.
 """
 
+import sys
+
 from . import checkpoints, mmcv_ops, mmcv_version, transformers_names
+from .inventory import remedy, take_inventory
 from .repair import Repair, State
 
 REPAIRS = (
@@ -17,7 +20,18 @@ REPAIRS = (
 
 
 def repair() -> tuple[Repair, ...]:
-    """Run every repair that has not run yet; return all of them with their state."""
+    """Run every repair that has not run yet; return all of them with their state.
+
+    Raises:
+        ImportError: mmengine is missing or cannot be imported; the message says what to do.
+    """
+    try:
+        import mmengine.runner  # noqa: F401
+    except ImportError as error:
+        problem = take_inventory().problem or f"{error}. {remedy(error)}"
+        if sys.argv[:1] == ["-m"]:  # `python -m vit_backbones.compat`: the message is the report
+            raise SystemExit(problem) from error
+        raise ImportError(problem) from error
     for item in REPAIRS:
         item.run()
     return REPAIRS

@@ -8,7 +8,6 @@ it is called, how to get the compiled op.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import distributions
 from typing import NoReturn
 
 import torch
@@ -207,16 +206,12 @@ def get_compiling_cuda_version() -> str:
 
 
 def _missing(op: str) -> NoReturn:
-    names = {d.metadata["Name"]: d.version for d in distributions()}
-    installed = next((n for n in ("onedl-mmcv", "mmcv-lite", "mmcv") if n in names), "mmcv")
-    package = "onedl-mmcv" if installed == "onedl-mmcv" else "mmcv"
-    version = names.get(installed, "2.1.0")
+    from vit_backbones.compat.inventory import how_to_compile_mmcv
+
     raise NotImplementedError(
-        f"{op} is a compiled op of mmcv; {installed} {version} came without these ops, and "
+        f"{op} is a compiled op of mmcv; the mmcv that is installed came without these ops, and "
         "vit_backbones has no replacement for this one. "
-        "To compile mmcv (needs a C++ compiler, and nvcc for CUDA):\n"
-        f"  pip uninstall -y {installed} && pip install --no-build-isolation --no-deps "
-        f"--no-binary {package} {package}=={version}"
+        f"To compile mmcv (needs a C++ compiler, and nvcc for CUDA):\n  {how_to_compile_mmcv()}"
     )
 
 

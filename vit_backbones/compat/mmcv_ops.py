@@ -17,6 +17,7 @@ from .repair import Repair, State
 
 MODULE = "mmcv._ext"
 STAND_IN = Path(__file__).with_name("mmcv_ext.py")
+STANDS_IN_FOR = ("nms", "softnms", "roi_align", "ms_deform_attn", "sigmoid_focal_loss")
 
 
 class _LastResort(MetaPathFinder):
@@ -25,7 +26,7 @@ class _LastResort(MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
         if fullname != MODULE:
             return None
-        REPAIR.set(State.APPLIED, "stand-in by torchvision and torch for nms, RoIAlign, ...")
+        REPAIR.set(State.APPLIED, f"stand-in by torchvision and torch: {', '.join(STANDS_IN_FOR)}")
         return spec_from_file_location(MODULE, STAND_IN)
 
 
