@@ -19,8 +19,10 @@ class Complexity:
     Attributes:
         params: Number of parameters.
         flops: Multiply-adds of convolutions, linear layers and matrix products, the papers'
-            "FLOPs".
-        activations: Elements that these operations put out (Dollár et al. 2021, section 3).
+            "FLOPs": those of the definition, also where a faster form does other arithmetic
+            (:func:`~vit_backbones.layers.relative.fold_decomposed_bias`).
+        activations: Elements that these operations put out, attention weights included (Dollár et
+            al. 2021, section 3).
         outputs: Shapes of the feature maps, without the batch dimension.
     """
 

