@@ -7,12 +7,13 @@ from . import compat
 compat.repair()
 
 from . import datasets  # noqa: F401  (registers them)
-from .backbones import VisionTransformer
+from .backbones import MViT, VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
 from .errors import UserError
 from .version import __version__
 
 __all__ = [
+    "MViT",
     "UserError",
     "VisionTransformer",
     "__version__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -246,4 +247,37 @@ class OverlappingPatchEmbed(nn.Module):
 
 
 def _adapt_position_on_load(model: MViT, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
-    """Fit absolute positions of a file to the model: joint or separate tables, and another input size."""
+    """A ``load_state_dict`` pre-hook: fit a file's absolute positions to the model's grid and form.
+
+    For one frame the joint and the separate form hold the same: the published image model is joint, the paper's
+    is separate. What can't be understood is left alone, for load_state_dict to complain.
+    """
+    form, cls = model.arch.pos_embed, model.num_prefix_tokens
+    joint, spatial, temporal, of_class = (
+        prefix + "pos_embed" + part for part in ("", "_spatial", "_temporal", "_class")
+    )
+    if joint in state_dict:
+        positions = state_dict[joint]
+        cls_position, patches = positions[:, :cls], positions[:, cls:]
+    elif spatial in state_dict and temporal in state_dict:
+        if state_dict[temporal].shape[1] != 1:
+            return
+        patches = state_dict[spatial] + state_dict[temporal]
+        cls_position = state_dict.get(of_class, patches[:, :0])
+    else:
+        return
+    if form == "none" or cls_position.shape[1] != cls:
+        return
+    new_grid, side = model.arch.grid, math.isqrt(patches.shape[1])
+    if patches.shape[1] != math.prod(new_grid):
+        if side * side != patches.shape[1]:
+            return
+        patches = resize_pos_embed(patches, (side, side), new_grid)
+    for name in (joint, spatial, temporal, of_class):
+        state_dict.pop(name, None)
+    if form == "joint":
+        state_dict[joint] = torch.cat([cls_position, patches], dim=1)
+    else:
+        state_dict[spatial], state_dict[temporal] = patches, torch.zeros_like(patches[:, :1])
+        if cls:
+            state_dict[of_class] = cls_position

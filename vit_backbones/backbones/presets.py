@@ -211,3 +211,29 @@ _add(
     cls_token=False,
     final_norm=False,
 )
+
+# Settings are those of the authors' configs; MViTArch's defaults are MViTv2-T's.
+_add(
+    "MViT",
+    "MViT, Fan et al. 2021 (arXiv:2104.11227), the ImageNet model with convolutional pooling",
+    {"mvit_b16": (36.21, dict(depths=(1, 2, 11, 2)))},
+    pool_every_q=False,
+    cls_token=True,
+    pos_embed="separate",
+    rel_pos=False,
+    residual_pooling=False,
+    dim_mul_in_attention=False,
+)
+_add(
+    "MViT",
+    "MViTv2, Li et al. 2022 (arXiv:2112.01526)",
+    {
+        "mvitv2_t": (23.40, dict(depths=(1, 2, 5, 2))),
+        "mvitv2_s": (34.10, dict(depths=(1, 2, 11, 2))),
+        "mvitv2_b": (50.70, dict(depths=(2, 3, 16, 3))),
+        "mvitv2_l": (
+            216.84,
+            dict(embed_dims=144, depths=(2, 6, 36, 4), num_heads=2, dim_mul_in_attention=False),
+        ),
+    },
+)
