@@ -6,7 +6,7 @@ from . import compat
 
 compat.repair()
 
-from . import datasets  # noqa: F401  (registers them)
+from . import datasets, engine  # noqa: F401  (registers them)
 from .backbones import MViT, VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
 from .errors import UserError

@@ -8,13 +8,20 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=100),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(
-        type="CheckpointHook",
+        type="vit_backbones.CheckpointHook",
         interval=1,
         max_keep_ckpts=1,
         save_best="accuracy/top1",
         rule="greater",
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    # here and not in custom_hooks, so that a config can add its own without losing these
+    seed=dict(type="vit_backbones.SeedHook"),
+    finite_loss=dict(type="vit_backbones.FiniteLossHook"),
+    unreadable_images=dict(type="vit_backbones.UnreadableImagesHook"),
+    convergence_plot=dict(type="vit_backbones.ConvergencePlotHook"),
+    progress=dict(type="vit_backbones.ProgressHook"),
+    summary=dict(type="vit_backbones.SummaryHook"),
 )
 
 env_cfg = dict(

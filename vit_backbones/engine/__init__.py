@@ -1,0 +1,24 @@
+"""Training: hooks and the optimizer constructor, on mmengine's runner."""
+
+from .checkpoint_hook import CheckpointHook, find_checkpoint
+from .convergence_plot_hook import ConvergencePlotHook
+from .early_stopping_hook import EarlyStoppingHook
+from .finite_loss_hook import FiniteLossHook
+from .layer_decay import LayerDecayOptimWrapperConstructor
+from .progress_hook import ProgressHook
+from .seed_hook import SeedHook
+from .summary_hook import SummaryHook
+from .unreadable_images_hook import UnreadableImagesHook
+
+__all__ = [
+    "CheckpointHook",
+    "ConvergencePlotHook",
+    "EarlyStoppingHook",
+    "FiniteLossHook",
+    "LayerDecayOptimWrapperConstructor",
+    "ProgressHook",
+    "SeedHook",
+    "SummaryHook",
+    "UnreadableImagesHook",
+    "find_checkpoint",
+]

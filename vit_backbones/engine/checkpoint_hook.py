@@ -1,0 +1,206 @@
+"""Checkpoints that survive a SIGKILL at any moment and hold all that an exact resume needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from bisect import bisect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from ..errors import UserError
+from ..registry import HOOKS
+from .atomic import ATOMIC, remove_partial_files, write_atomically
+
+POINTER = "last_checkpoint"
+
+
+@HOOKS.register_module()
+class CheckpointHook(_CheckpointHook):
+    """mmengine's CheckpointHook, with three differences.
+
+    * Every file is written atomically, and what a new checkpoint replaces is deleted only after the
+      new one and the pointer to it are complete. The order is: best checkpoint, checkpoint,
+      pointer, deletions. A deletion that a kill has prevented is known to the checkpoint and done
+      when the run is resumed.
+    * Where a validation follows, the checkpoint is written after it, not before: score, best
+      checkpoint, early-stopping counters and plot of that epoch are part of it, so a resumed run
+      misses nothing.
+    * ``resume`` without a file takes the checkpoint that ``last_checkpoint`` names, looked up in
+      the work folder itself first (the folder may have moved), or else the newest complete one.
+
+    Args: as mmengine's. Remote folders (``out_dir='s3://...'``) keep their own backend and its
+    guarantees.
+
+    Raises:
+        UserError: Resume from a file that is absent, damaged, or was saved without its optimizer.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.backend_args is None and self.file_client_args is None and _is_local(self.out_dir):
+            self.backend_args = dict(backend=ATOMIC)
+        self._due = False  # the checkpoint of this step waits for the validation
+        self._superseded: list[str] = []
+
+    def before_run(self, runner: Runner) -> None:
+        if not runner._resume:
+            return
+        if runner._load_from is None:
+            runner._load_from = find_checkpoint(runner.work_dir)
+            if runner._load_from is None:
+                runner.logger.info(
+                    f"No checkpoint in {runner.work_dir}: starting from the beginning."
+                )
+                runner._resume = False
+        elif _is_local(runner._load_from) and not is_complete(runner._load_from):
+            state = "is damaged" if os.path.exists(runner._load_from) else "does not exist"
+            raise UserError(
+                f"cannot resume: the checkpoint {runner._load_from} {state}. "
+                f"--resume auto takes the newest complete one of the work folder"
+            )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume and "optimizer" not in checkpoint:
+            raise UserError(
+                f"cannot resume: {runner._load_from} holds weights but no optimizer state. Resume "
+                "from an epoch_N.pth or iter_N.pth, or start anew from these weights: "
+                f"--cfg-options load_from={runner._load_from}"
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._superseded = list(runner.message_hub.runtime_info.get("superseded_ckpts", ()))
+        self._delete_superseded(runner)
+        if is_main_process() and _is_local(self.out_dir):
+            remove_partial_files(self.out_dir)
+            remove_partial_files(runner.work_dir)
+        self.file_backend = _NoteRemovals(self.file_backend, self._superseded)
+
+    def after_val(self, runner: Runner) -> None:
+        if self._due:
+            self._due = False
+            step = runner.epoch if self.by_epoch else runner.iter
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta)
+
+    def after_train(self, runner: Runner) -> None:
+        super().after_train(runner)
+        self._delete_superseded(runner)
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        if self._validation_follows(runner):
+            self._due = True
+        else:
+            super()._save_checkpoint(runner)
+
+    def _validation_follows(self, runner: Runner) -> bool:
+        """Whether the train loop validates at the end of the current step (mmengine's own rule)."""
+        loop = runner.train_loop
+        if runner.val_loop is None or isinstance(loop, IterBasedTrainLoop) == self.by_epoch:
+            return False
+        step = 1 + (loop.epoch if self.by_epoch else loop.iter)
+        last = loop.max_epochs if self.by_epoch else loop.max_iters
+        interval = loop.dynamic_intervals[bisect(loop.dynamic_milestones, step + 1) - 1]
+        return step >= loop.val_begin and (step % interval == 0 or step == last)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        # mmengine saves the last checkpoint once more when the best one has changed; after_val does
+        # that here.
+        last_ckpt, self.last_ckpt = self.last_ckpt, None
+        super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt = last_ckpt
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        hub = runner.message_hub
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                self._superseded.append(self._path(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        previous, self.last_ckpt = self.last_ckpt, self._path(step)
+        hub.update_info("last_ckpt", self.last_ckpt)
+        hub.update_info("superseded_ckpts", list(self._superseded))
+        try:
+            runner.save_checkpoint(
+                self.out_dir,
+                self.filename_tmpl.format(step),
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
+        except BaseException:
+            hub.update_info("last_ckpt", previous)
+            raise
+        if is_main_process():
+            write_atomically(Path(runner.work_dir, POINTER), self.last_ckpt.encode())
+        self._delete_superseded(runner)
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    def _delete_superseded(self, runner: Runner) -> None:
+        """Delete what the newest checkpoint replaces: in this run's folder, and not in use."""
+        info = runner.message_hub.runtime_info
+        in_use = {self.last_ckpt, *(v for k, v in info.items() if k.startswith("best_ckpt"))}
+        backend = getattr(self.file_backend, "backend", self.file_backend)
+        for path in self._superseded:
+            own = os.path.dirname(path) == str(self.out_dir).rstrip("/")
+            if is_main_process() and own and path not in in_use:
+                if backend.isfile(path):
+                    backend.remove(path)
+                elif backend.isdir(path):  # deepspeed's checkpoints are folders
+                    backend.rmtree(path)
+        self._superseded.clear()
+
+
+class _NoteRemovals:
+    """A file backend that notes what it is told to remove, for later."""
+
+    def __init__(self, backend: Any, noted: list[str]) -> None:
+        self.backend, self.noted = backend, noted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.noted.append(path)
+
+    rmtree = remove
+
+
+def find_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names, else the newest complete one."""
+    return next((str(path) for path in _candidates(Path(work_dir)) if is_complete(path)), None)
+
+
+def _candidates(work_dir: Path) -> Iterator[Path]:
+    pointer = work_dir / POINTER
+    if pointer.is_file() and (named := pointer.read_text().strip()):
+        yield work_dir / Path(named).name
+        yield Path(named)
+    steps = {
+        path: int(match[1])
+        for path in work_dir.glob("*.pth")
+        if (match := re.fullmatch(r"(?:epoch|iter)_(\d+)\.pth", path.name))
+    }
+    yield from sorted(steps, key=steps.__getitem__, reverse=True)
+
+
+def is_complete(path: str | Path) -> bool:
+    """Whether ``path`` is a whole file of torch.save: a zip, whose directory comes last."""
+    return os.path.isfile(path) and zipfile.is_zipfile(path)
+
+
+def _is_local(path: object) -> bool:
+    return "://" not in str(path)

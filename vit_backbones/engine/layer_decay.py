@@ -1,0 +1,81 @@
+"""Layer-wise learning-rate decay for every model that holds an encoder with `get_layer_depth`."""
+
+from __future__ import annotations
+
+from mmengine.logging import MMLogger
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+
+from ..errors import UserError
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with learning rates that fall from the head towards the patch
+    embedding.
+
+    A parameter at depth d of D trains with ``lr * layer_decay_rate ** (D - 1 - d)``: the head,
+    necks and decoders with the full rate (ELECTRA, Clark et al. 2020, section 3.1; BEiT, Bao et al.
+    2021, appendix).
+
+    The rate is ``paramwise_cfg['layer_decay_rate']``, as in mmpretrain; everything else in
+    ``paramwise_cfg`` is mmengine's (``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult``,
+    ``custom_keys``). Unlike mmpretrain's constructor it finds the encoder at any place in a model,
+    so mmdet's detectors and mmseg's segmenters can use it.
+
+    Raises:
+        UserError: No module of the model has `get_layer_depth`, or the rate is not in (0, 1].
+    """
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
+        super().add_params(params, module, prefix=prefix, **kwargs)
+        if prefix == "":  # the outermost call of a recursion: all groups are there
+            self._scale(params, module)
+
+    def _scale(self, params: list[dict], model: nn.Module) -> None:
+        rate = self.paramwise_cfg.get("layer_decay_rate", 1.0)
+        if not 0 < rate <= 1:
+            raise UserError(f"layer_decay_rate must lie in (0, 1], not {rate!r}")
+        encoders = find_encoders(model)
+        names = {id(param): name for name, param in model.named_parameters()}
+        for group in params:
+            (param,) = group["params"]
+            name = names[id(param)]
+            depth, total = layer_depth(name, encoders)
+            group["lr_scale"] = rate ** (total - 1 - depth)
+            group["lr"] = group.get("lr", self.base_lr) * group["lr_scale"]
+            MMLogger.get_current_instance().debug(
+                f"layer {depth}: lr {group['lr']:.3g}, weight decay "
+                f"{group.get('weight_decay', self.base_wd)}: {name}"
+            )
+
+
+def find_encoders(model: nn.Module) -> dict[str, nn.Module]:
+    """Prefix of the parameter names -> encoder."""
+    # A classifier has get_layer_depth too; it only asks its encoder.
+    found = {f"{name}.": m for name, m in model.named_modules() if name and _tells_depth(m)}
+    outermost = {
+        p: m for p, m in found.items() if not any(p != q and p.startswith(q) for q in found)
+    }
+    if not outermost and _tells_depth(model):
+        return {"": model}
+    if not outermost:
+        raise UserError(
+            "layer-wise learning-rate decay needs an encoder with get_layer_depth, but "
+            f"{type(model).__name__} has none; use one of vit_backbones, or drop the constructor "
+            "from optim_wrapper"
+        )
+    return outermost
+
+
+def layer_depth(name: str, encoders: dict[str, nn.Module]) -> tuple[int, int]:
+    """(depth, number of depths) of a parameter; what belongs to no encoder counts as the head."""
+    for prefix, encoder in encoders.items():
+        if name.startswith(prefix):
+            return encoder.get_layer_depth(name, prefix)
+    return 0, 1
+
+
+def _tells_depth(module: nn.Module) -> bool:
+    return callable(getattr(module, "get_layer_depth", None))

@@ -1,0 +1,124 @@
+"""The last lines of a run: how good, where, and how to try it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from ..registry import HOOKS
+from .convergence_plot_hook import ConvergencePlotHook, best_row, history, watched_metrics
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """Prints best score and epoch, checkpoint, plot, and a command that tries the model on an
+    image.
+
+    The image is one of the validation set. Where that holds pixels in place of files, one is
+    written to ``<work_dir>/example.png``.
+    """
+
+    priority = 100  # after every other hook
+
+    def __init__(self) -> None:
+        self._trained = False
+
+    def after_train(self, runner: Runner) -> None:
+        self._trained = True
+
+    @master_only
+    def after_run(self, runner: Runner) -> None:
+        if self._trained:
+            print("\n" + "\n".join(summary(runner)), flush=True)
+
+
+def summary(runner: Runner) -> list[str]:
+    info, rows = runner.message_hub.runtime_info, history(runner)
+    metrics = watched_metrics(runner)
+    lines = []
+    checkpoint = info.get("last_ckpt")
+    for name, is_better in metrics.items():
+        several = len(metrics) > 1
+        checkpoint = info.get(f"best_ckpt_{name}" if several else "best_ckpt", checkpoint)
+        best = best_row(rows, name, is_better)
+        if best is not None:
+            lines.append(f"Best {name}: {best[name]:.4g} at {progress(runner, best)}")
+    if runner.train_loop.stop_training:
+        lines.append(
+            f"Stopped early, after {progress(runner, rows[-1])}" if rows else "Stopped early"
+        )
+    if checkpoint:
+        lines.append(f"Checkpoint: {_short(checkpoint)}")
+    plot = Path(runner.work_dir, ConvergencePlotHook.filename)
+    if plot.exists():
+        lines.append(f"Plot: {_short(plot)}")
+    if checkpoint:
+        lines += ["Try it on an image:", prediction_command(runner, checkpoint)]
+    return lines
+
+
+def progress(runner: Runner, row: dict[str, float]) -> str:
+    """'epoch 12 of 40', or 'iteration 800 of 2000' where the loop counts these."""
+    if runner.max_epochs > 1:
+        return f"epoch {row['epoch']:.4g} of {runner.max_epochs}"
+    return f"iteration {row['iter']} of {runner.max_iters}"
+
+
+def prediction_command(runner: Runner, checkpoint: str | Path) -> str:
+    """A line for the shell, to be run in the current folder."""
+    script = Path(sys.argv[0]).with_name("predict.py")
+    script = script if script.exists() else Path("tools/predict.py")
+    name = Path(runner.cfg.filename).name if runner.cfg.filename else f"{runner.timestamp}.py"
+    config = Path(runner.work_dir, name)  # as the run used it, command-line changes included
+    image = (
+        example_image(runner.val_dataloader.dataset, runner.work_dir) if runner.val_loop else None
+    )
+    words = [
+        _python(),
+        _short(script),
+        _short(config),
+        _short(checkpoint),
+        _short(image or "IMAGE"),
+    ]
+    return shlex.join(words)
+
+
+def example_image(dataset: Dataset, work_dir: str | Path) -> Path | None:
+    """A file with the first image of ``dataset``."""
+    try:
+        sample = dataset.get_data_info(0)
+    except (AttributeError, IndexError):
+        return None
+    if "img_path" in sample:
+        return Path(sample["img_path"])
+    pixels = sample.get("img")
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        return None
+    import mmcv
+
+    path = Path(work_dir, "example.png")
+    mmcv.imwrite(pixels, str(path))
+    return path
+
+
+def _python() -> str:
+    """What starts this Python: ``python`` where that is it."""
+    found = shutil.which("python")
+    if found and os.path.samefile(found, sys.executable):
+        return "python"
+    return _short(sys.executable)
+
+
+def _short(path: str | Path) -> str:
+    """``path`` relative to the current folder where it lies in it."""
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,192 @@
+"""Images that cannot be read: named, counted, and never silently part of a score."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from torch.utils.data import Dataset
+
+from ..errors import UserError
+from ..registry import HOOKS
+
+GIVE_UP_AFTER = 100  # unreadable images in a row: then it isn't the images
+
+
+@HOOKS.register_module()
+class UnreadableImagesHook(Hook):
+    """Lets a run live with damaged or missing images in any data set of mmpretrain, mmdet and
+    mmseg.
+
+    * Training: the image is skipped (the data set draws another one at random in its place).
+    * Validation during training: it is scored as a blank image, and each validation says so; a long
+      run is not lost, and all its scores stay comparable with each other.
+    * Test: likewise, but the run then ends with an error, because a score to be reported must be of
+      the whole set.
+
+    Each is noted in ``<work_dir>/unreadable_{train,val,test}_images.txt`` (path, tab, reason), also
+    by worker processes and other ranks. At the end the run lists them. It acts on the image-loading
+    transforms of the pipelines, so configs need no change.
+
+    Raises:
+        UserError: Test images are unreadable, or so many in a row that the path or the format must
+        be wrong.
+    """
+
+    priority = "HIGHEST"  # a score must not be logged before it is known to be one
+
+    def before_run(self, runner: Runner) -> None:
+        self._notes = {}
+        for mode in ("train", "val", "test"):
+            loop = getattr(runner, f"_{mode}_loop")
+            if not isinstance(loop, BaseLoop):  # not part of this run
+                continue
+            notes = self._notes[mode] = Path(runner.work_dir, f"unreadable_{mode}_images.txt")
+            if is_main_process() and not runner._resume:
+                notes.unlink(missing_ok=True)
+            for dataset in nested_datasets(loop.dataloader.dataset):
+                make_tolerant(dataset, notes)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if unreadable := read_notes(self._notes["val"]):
+            size = len(runner.val_dataloader.dataset)
+            runner.logger.warning(
+                f"{len(unreadable)} of {size} validation images could not be read and were scored "
+                f"as blank images:{listing(unreadable, self._notes['val'])}"
+            )
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if unreadable := read_notes(self._notes["test"]):
+            size = len(runner.test_dataloader.dataset)
+            raise UserError(
+                f"{len(unreadable)} of {size} test images could not be read, so there is no score "
+                "of the whole test set. Restore them or take them out of the annotations:"
+                + listing(unreadable, self._notes["test"])
+            )
+
+    def after_train(self, runner: Runner) -> None:
+        if unreadable := read_notes(self._notes["train"]):
+            size = len(runner.train_dataloader.dataset)
+            runner.logger.warning(
+                f"{len(unreadable)} of {size} training images could not be read and were skipped "
+                f"(others were drawn in their place):{listing(unreadable, self._notes['train'])}"
+            )
+
+
+class TolerantLoading(BaseTransform):
+    """An image-loading transform that notes an image which it cannot read, in place of ending the
+    run.
+
+    In training it returns None then, at which the data set draws another image; else a blank image.
+    """
+
+    def __init__(self, loading: LoadImageFromFile, notes: Path, blank: bool) -> None:
+        self.loading, self.notes, self.blank = loading, notes, blank
+        self._noted: set[str] = set()
+        self._in_a_row = 0
+
+    def transform(self, results: dict) -> dict | None:
+        path = results.get("img_path")
+        original = dict(results)
+        try:
+            loaded = self.loading(results)
+            if loaded is not None and is_truncated_jpeg(path):
+                raise ValueError("the file is cut short")
+        except Exception as error:
+            self._note(str(path), error)
+            return blank_image(original) if self.blank else None
+        self._in_a_row = 0
+        return loaded
+
+    def _note(self, path: str, error: Exception) -> None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        self._in_a_row += 1
+        if self._in_a_row >= GIVE_UP_AFTER:
+            raise UserError(
+                f"{self._in_a_row} images in a row could not be read, the last: {path} ({reason}). "
+                "Does the data root (--data-root) hold the data set in the expected layout?"
+            ) from error
+        if path not in self._noted:
+            self._noted.add(path)
+            with open(
+                self.notes, "a"
+            ) as file:  # short lines are appended whole, whoever else appends
+                file.write(f"{path}\t{reason}\n")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.loading!r})"
+
+
+def make_tolerant(dataset: Dataset, notes: Path) -> None:
+    """Wrap the image-loading transforms of ``dataset``'s pipeline, once."""
+    transforms = getattr(getattr(dataset, "pipeline", None), "transforms", [])
+    for i, transform in enumerate(transforms):
+        if isinstance(transform, LoadImageFromFile):
+            blank = bool(getattr(dataset, "test_mode", False)) or "train" not in notes.name
+            transforms[i] = TolerantLoading(transform, notes, blank)
+
+
+def nested_datasets(dataset: Any) -> Iterator[Dataset]:
+    """``dataset`` and those that it wraps (concatenated, repeated, mixed, ...)."""
+    yield dataset
+    inner = [getattr(dataset, name, None) for name in ("dataset", "_dataset")]
+    for child in (*inner, *(getattr(dataset, "datasets", None) or ())):
+        if child is not None and child is not dataset:
+            yield from nested_datasets(child)
+
+
+def blank_image(results: dict) -> dict:
+    """``results`` with a black image of the size that the annotations tell (else 224 x 224)."""
+    size = results.get("height"), results.get("width")
+    if None in size and "seg_map_path" in results:
+        from PIL import Image
+
+        with Image.open(results["seg_map_path"]) as labels:
+            size = labels.height, labels.width
+    if None in size:
+        size = 224, 224
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    return {**results, "img": image, "img_shape": size, "ori_shape": size}
+
+
+def is_truncated_jpeg(path: str | None) -> bool:
+    """Whether ``path`` is a local JPEG without its end: decoders fill the missing part with grey,
+    silently.
+
+    Goes from segment to segment up to the start of the image data (ISO/IEC 10918-1, B.1), so that
+    the end of an embedded thumbnail is not taken for that of the image, and looks for an end marker
+    after it.
+    """
+    if (
+        path is None
+        or not str(path).lower().endswith((".jpg", ".jpeg"))
+        or not os.path.isfile(path)
+    ):
+        return False
+    data = Path(path).read_bytes()
+    position = 2  # after the start-of-image marker
+    while data[position : position + 1] == b"\xff" and data[position + 1] != 0xDA:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return data.find(b"\xff\xd9", position) < 0
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Path of each image that was noted -> reason."""
+    if not path.exists():
+        return {}
+    lines = path.read_text().splitlines()
+    return dict(line.split("\t", 1) for line in lines if "\t" in line)
+
+
+def listing(unreadable: dict[str, str], notes: Path, at_most: int = 10) -> str:
+    lines = [f"\n  {path}: {reason}" for path, reason in sorted(unreadable.items())]
+    more = f"\n  and {len(lines) - at_most} more" if len(lines) > at_most else ""
+    return "".join(lines[:at_most]) + f"{more}\nAll are listed in {notes}."
