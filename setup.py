@@ -74,8 +74,8 @@ setup(
     packages=find_packages(include=["vit_backbones", "vit_backbones.*"]),
     python_requires=">=3.10",
     install_requires=[
-        "torch>=2.5",
-        "torchvision>=0.20",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "numpy",
         "pillow",
         "safetensors",

@@ -1,0 +1,10 @@
+"""One thread per process: pytest-xdist runs two, and results must not depend on the thread count."""
+
+import os
+
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "HF_HUB_OFFLINE": "1",  # no test may download anything
+}
