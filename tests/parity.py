@@ -64,8 +64,9 @@ def assert_parity(
         without_gradient: Parameters whose gradients can't be compared: the peer holds them at
             another size.
     """
-    model.eval().zero_grad()
-    peer.eval().zero_grad()
+    for module in (model, peer):
+        module.eval()
+        module.zero_grad()
     model.load_state_dict(translate(peer.state_dict()))
     ours_in, peer_in = images.clone().requires_grad_(), images.clone().requires_grad_()
     ours, theirs = model(ours_in), run_peer(peer_in)
