@@ -8,10 +8,14 @@ from torch.nn import functional as F
 
 
 def resize_table(table: Tensor, length: int) -> Tensor:
-    """A table of another size, linearly interpolated along the distances: (L, D) -> (length, D)."""
+    """A table of another size, linearly interpolated along the distances: (L, D) -> (length, D).
+
+    The arithmetic is at least in float32.
+    """
     if table.shape[0] == length:
         return table
-    resized = F.interpolate(table.float().T[None], size=length, mode="linear")
+    precise = table.to(torch.promote_types(table.dtype, torch.float32))
+    resized = F.interpolate(precise.T[None], size=length, mode="linear")
     return resized[0].T.to(table.dtype)
 
 
