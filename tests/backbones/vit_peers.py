@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import timm
 import torch
@@ -101,7 +102,12 @@ def timm_pair(preset: str, name: str, **settings) -> Pair:
 
 def timm_sam() -> Pair:
     peer = VisionTransformerSAM(
-        **TIMM, use_rel_pos=True, window_size=3, global_attn_indexes=(1,), num_classes=0
+        **TIMM,
+        use_rel_pos=True,
+        window_size=3,
+        global_attn_indexes=(1,),
+        num_classes=0,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
     )
     peer.neck = nn.Identity()
     model = ours(
