@@ -7,13 +7,14 @@ from . import compat
 compat.repair()
 
 from . import datasets, engine  # noqa: F401  (registers them)
-from .backbones import MViT, VisionTransformer
+from .backbones import MViT, SwinTransformer, VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
 from .errors import UserError
 from .version import __version__
 
 __all__ = [
     "MViT",
+    "SwinTransformer",
     "UserError",
     "VisionTransformer",
     "__version__",

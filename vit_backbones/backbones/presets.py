@@ -237,3 +237,34 @@ _add(
         ),
     },
 )
+
+# Windows are those of the first published training. Others are settings: Swin, window_size=12 at
+# 384x384. v2: 16 at 256x256; from L's pre-training at 192x192, with
+# pretrained_window_sizes=(12, 12, 12, 6), 16 at 256x256 and 24 at 384x384.
+_SWIN = dict(
+    t=dict(embed_dims=96, depths=(2, 2, 6, 2)),
+    s=dict(embed_dims=96, depths=(2, 2, 18, 2)),
+    b=dict(embed_dims=128, depths=(2, 2, 18, 2)),
+    l=dict(embed_dims=192, depths=(2, 2, 18, 2)),
+)
+_add(
+    "SwinTransformer",
+    "Swin, Liu et al. 2021 (arXiv:2103.14030)",
+    {
+        "swin_t": (27.52, _SWIN["t"]),
+        "swin_s": (48.84, _SWIN["s"]),
+        "swin_b": (86.74, _SWIN["b"]),
+        "swin_l": (195.00, _SWIN["l"]),
+    },
+)
+_add(
+    "SwinTransformer",
+    "Swin v2, Liu et al. 2022 (arXiv:2111.09883)",
+    {
+        "swinv2_t": (27.58, {**_SWIN["t"], "window_size": 8}),
+        "swinv2_s": (48.96, {**_SWIN["s"], "window_size": 8}),
+        "swinv2_b": (86.90, {**_SWIN["b"], "window_size": 8}),
+        "swinv2_l": (195.20, {**_SWIN["l"], "window_size": 12}),
+    },
+    version=2,
+)

@@ -1,0 +1,66 @@
+"""Relative position bias of square windows: Swin's table and Swin v2's continuous function."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def relative_index(window: int, table_window: int, device: torch.device) -> Tensor:
+    """(N * N,), N = window ** 2: for slots i and j, row by row, the row of a table of
+    (2 * table_window - 1) ** 2 offsets (Swin, Liu et al. 2021, section 3.2).
+
+    A table of a larger window holds all offsets of a smaller one. Built once and kept.
+    """
+    if torch.compiler.is_compiling():
+        return _build_index(window, table_window, device)
+    with torch.inference_mode(False):
+        return _kept_index(window, table_window, device)
+
+
+def _build_index(window: int, table_window: int, device: torch.device) -> Tensor:
+    slot = torch.arange(window * window, device=device)
+    row, column = slot // window, slot % window
+    down = row[:, None] - row + table_window - 1
+    right = column[:, None] - column + table_window - 1
+    return (down * (2 * table_window - 1) + right).flatten()
+
+
+_kept_index = lru_cache(maxsize=64)(_build_index)
+
+
+def bias_from_table(table: Tensor, window: int, table_window: int) -> Tensor:
+    """((2 * table_window - 1) ** 2, heads) -> (heads, N, N), added to the attention logits."""
+    N = window * window
+    bias = table.index_select(0, relative_index(window, table_window, table.device))
+    return bias.T.reshape(-1, N, N)
+
+
+def log_spaced_offsets(window: int, pretrained: int, device: torch.device) -> Tensor:
+    """((2 * window - 1) ** 2, 2): all offsets (down, right) of a window, log-spaced
+    (Swin v2, Liu et al. 2022, equation 4; scaled as in the authors' code).
+
+    Args:
+        window: Side of the window.
+        pretrained: Side of the window with which the weights were trained, whose largest offset is
+            the unit; 0: this window.
+    """
+    unit = max((pretrained or window) - 1, 1)
+    steps = torch.arange(1 - window, window, dtype=torch.float32, device=device) * 8 / unit
+    steps = steps.sign() * torch.log2(steps.abs() + 1) / math.log2(8)
+    return torch.cartesian_prod(steps, steps)
+
+
+def resize_bias_table(table: Tensor, window: int) -> Tensor:
+    """Fit a table of any square window to another window, bicubic as in the authors' code:
+    (L, heads) -> ((2 * window - 1) ** 2, heads). A table that isn't square is left alone."""
+    old, new = math.isqrt(table.shape[0]), 2 * window - 1
+    if table.ndim != 2 or old == new or old * old != table.shape[0]:
+        return table
+    square = table.T.reshape(1, -1, old, old).float()
+    resized = F.interpolate(square, size=(new, new), mode="bicubic", align_corners=False)
+    return resized.reshape(-1, new * new).T.to(table.dtype)

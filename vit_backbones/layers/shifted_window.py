@@ -1,0 +1,143 @@
+"""Cutting a map into windows, plain or shifted cyclically, and putting it together again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Rows(NamedTuple):
+    """Which rows to take.
+
+    Attributes:
+        index: (n,) for each row of the result, the row of the source.
+        blank: (k,) rows of the result that are zero instead, or None for none.
+    """
+
+    index: Tensor
+    blank: Tensor | None
+
+
+class WindowPlan(NamedTuple):
+    """How a map (h, w) of tokens lies in windows of N = window ** 2 slots.
+
+    Attributes:
+        window: Side of a window in tokens.
+        split: For each slot, window by window, its place in the map; padding slots are blank.
+        join: For each place in the map, row by row, its slot.
+        mask: (windows, 1, N, N), 0 where two slots may see each other and -100 where they are
+            neighbours only through the cyclic shift; None where every window is whole.
+    """
+
+    window: int
+    split: Rows
+    join: Rows
+    mask: Tensor | None
+
+
+def fit_window(grid: tuple[int, int], window: int, shifted: bool, pad: bool) -> tuple[int, int]:
+    """(window, shift) for a map of ``grid``.
+
+    A window that isn't smaller than the map's shorter side shrinks to that side and isn't shifted,
+    as in the authors' classification code. With ``pad`` it stays and the map is padded up to it, as
+    in the authors' detection code. The two differ for such small maps alone.
+    """
+    if not pad and min(grid) <= window:
+        return min(grid), 0
+    return window, window // 2 if shifted else 0
+
+
+def plan_windows(
+    grid: tuple[int, int], window: int, shift: int, device: torch.device
+) -> WindowPlan:
+    """The windows of a map (h, w), padded at the bottom and right to whole windows and then rolled
+    up and left by ``shift`` (Swin, Liu et al. 2021, section 3.2; padding: the authors' detection
+    code, where padding takes part in attention and the mask knows only the shift).
+
+    Built once per argument and kept.
+    """
+    if torch.compiler.is_compiling():  # a traced tensor must not outlive its trace
+        return _build_plan(grid, window, shift, device)
+    with torch.inference_mode(False):  # a kept tensor may be wanted by autograd later
+        return _kept_plan(grid, window, shift, device)
+
+
+def _build_plan(grid: tuple[int, int], window: int, shift: int, device: torch.device) -> WindowPlan:
+    h, w = grid
+    height, width = h + -h % window, w + -w % window
+    rows = (torch.arange(height, device=device) + shift) % height
+    columns = (torch.arange(width, device=device) + shift) % width
+    place = _by_window(rows[:, None] * w + columns, window).flatten()
+    padding = _by_window((rows[:, None] >= h) | (columns >= w), window).flatten()
+
+    # Of all slots, those in the order of their place; padding goes to the end.
+    order = place.masked_fill(padding, h * w).argsort(stable=True)
+    join = Rows(order[: h * w], None)
+    if (height, width) == (h, w):
+        split = Rows(place, None)
+    else:
+        split = Rows(place.masked_fill(padding, 0), order[h * w :])
+    if not shift:
+        return WindowPlan(window, split, join, None)
+
+    wrapped = (rows < shift)[:, None] * 2 + (columns < shift)
+    part = _by_window(wrapped, window)
+    apart = part[:, :, None] != part[:, None, :]
+    mask = torch.zeros(apart.shape, device=device).masked_fill(apart, -100.0)
+    return WindowPlan(window, split, join, mask[:, None])
+
+
+_kept_plan = lru_cache(maxsize=64)(_build_plan)
+
+
+def _by_window(x: Tensor, window: int) -> Tensor:
+    """(H, W) -> (windows, window ** 2)."""
+    H, W = x.shape
+    x = x.reshape(H // window, window, W // window, window)
+    return x.transpose(1, 2).reshape(-1, window * window)
+
+
+def split_windows(x: Tensor, plan: WindowPlan) -> Tensor:
+    """Tokens of the map (B, h * w, C) -> (B * windows, N, C), zero in the padding."""
+    slots = _take(x, plan.split, plan.join)
+    return slots.reshape(-1, plan.window * plan.window, x.shape[-1])
+
+
+def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
+    """(B * windows, N, C) -> tokens of the map (B, h * w, C); the padding is dropped."""
+    return _take(windows.reshape(batch, -1, windows.shape[-1]), plan.join, plan.split)
+
+
+def _take(x: Tensor, there: Rows, back: Rows) -> Tensor:
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _TakeRows.apply(x, *there, *back)
+    return _take_rows(x, *there)
+
+
+def _take_rows(x: Tensor, index: Tensor, blank: Tensor | None) -> Tensor:
+    """(B, n, C) -> (B, m, C)."""
+    B, n, C = x.shape
+    rows = (index + torch.arange(B, device=x.device)[:, None] * n).flatten()
+    y = x.reshape(B * n, C).index_select(0, rows).reshape(B, -1, C)
+    return y if blank is None else y.index_fill_(1, blank, 0.0)
+
+
+class _TakeRows(torch.autograd.Function):
+    """Takes rows, each at most once; its gradient takes them back, where autograd would scatter."""
+
+    @staticmethod
+    def forward(x, index, blank, back_index, back_blank):
+        return _take_rows(x, index, blank)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.rows = inputs[1:]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        index, blank, back_index, back_blank = ctx.rows
+        gradient = _take(gradient, Rows(back_index, back_blank), Rows(index, blank))
+        return gradient, None, None, None, None
