@@ -51,7 +51,7 @@ class PatchDrop(nn.Module):
         if self.rate == 0.0 or not self.training:
             return patches, None
         B, N, C = patches.shape
-        n = max(1, int(N * (1.0 - self.rate)))
+        n = max(1, round(N * (1.0 - self.rate)))
         kept = torch.rand(B, N, device=patches.device).argsort(dim=1)[:, :n].sort(dim=1).values
         return patches.gather(1, kept[..., None].expand(-1, -1, C)), kept
 
