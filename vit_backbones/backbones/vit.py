@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..layers.attention import ATTENTIONS, SelfAttention
+from ..layers.attention_kinds import ATTENTIONS
 from ..layers.drop import DropPath, PatchDrop, drop_path_rates
 from ..layers.mlp import Mlp, QuickGELU, SwiGLU, swiglu_hidden_dim
 from ..layers.patch_embed import PatchEmbed
@@ -28,7 +28,7 @@ class Block(nn.Module):
     """Pre-norm transformer block: attention and MLP, each with norm, LayerScale and stochastic
     depth around it (ViT, Dosovitskiy et al. 2021, equations 2 and 3)."""
 
-    def __init__(self, arch: ViTArch, attn: SelfAttention, drop_path: float) -> None:
+    def __init__(self, arch: ViTArch, attn: nn.Module, drop_path: float) -> None:
         super().__init__()
         dim = arch.embed_dims
         self.norm1 = nn.LayerNorm(dim, eps=arch.norm_eps)
@@ -185,7 +185,7 @@ class VisionTransformer(Backbone):
             return self.fc_norm(patches.mean(dim=1))
         return patches.transpose(1, 2).reshape(x.shape[0], self.embed_dims, *grid)
 
-    def _attention(self, block: int) -> SelfAttention:
+    def _attention(self, block: int) -> nn.Module:
         arch = self.arch
         kind, options = arch.attention_of(block)
         return ATTENTIONS[kind](
@@ -248,6 +248,10 @@ class VisionTransformer(Backbone):
         if self.frozen_stages == self.num_layers:
             parts += [self.norm, self.fc_norm]
         return parts
+
+    def may_start_new(self, name: str) -> bool:
+        fixed = self.pos_embed is not None and not self.pos_embed.requires_grad
+        return name.startswith("fc_norm.") or (fixed and name == "pos_embed")
 
     def layer_of(self, name: str) -> int:
         if name.startswith("blocks."):

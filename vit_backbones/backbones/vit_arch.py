@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..layers.attention import ATTENTIONS
+from ..layers.attention_kinds import ATTENTIONS, attention_options
 from ..layers.position import PosInterpolation
 from .base import check_rate, to_pair
 
@@ -130,6 +130,15 @@ class ViTArch:
                 f"attention {kind!r} is unknown{nearest(kind, ATTENTIONS) or '.'} "
                 f"The kinds: {', '.join(ATTENTIONS)}"
             )
+        known = attention_options(kind)
+        for name in options:
+            if name not in known:
+                raise UserError(
+                    f"attention '{kind}' has no option '{name}'{nearest(name, known) or '.'} "
+                    f"Its options: {', '.join(known) or 'none'}"
+                )
+        if "grid" in known:
+            options.setdefault("grid", self.grid)
         return kind, options
 
     def check(self) -> None:
@@ -156,11 +165,13 @@ class ViTArch:
                 "patch_drop_rate leaves no grid, which windowed, sparse and decomposed-position "
                 "attention need; set it to 0, or use attention='global' and another position"
             )
-        if "window" in kinds and (self.cls_token or self.num_registers):
-            raise UserError(
-                "windowed attention has no place for a class token or registers; "
-                "set cls_token=False and num_registers=0"
-            )
+        for kind in kinds:
+            if "decomposed" in self.positions and not ATTENTIONS[kind].takes_decomposed_position:
+                able = [name for name, a in ATTENTIONS.items() if a.takes_decomposed_position]
+                raise UserError(
+                    f"attention '{kind}' has no decomposed relative position, only "
+                    f"{' and '.join(able)} have; choose another position, such as 'rope2d'"
+                )
 
     def _check_position(self) -> None:
         for kind in self.positions:

@@ -1,4 +1,4 @@
-"""Multi-head self-attention over patch tokens: global, or within windows."""
+"""Multi-head self-attention over all tokens, and what its efficient kinds share with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from .relative import fold_decomposed_bias, resize_table
 from .rope import apply_rotary
-from .window import merge_windows, partition_windows
 
 
 class MaskedKeyBiasLinear(nn.Linear):
@@ -39,8 +38,7 @@ class SelfAttention(nn.Module):
     """softmax(Q K^T / sqrt(d)) V over all tokens (Vaswani et al. 2017, section 3.2).
 
     Every attention brick has this interface: ``forward(x, grid, rope)`` with x (B, P + h * w, dim),
-        P prefix
-    tokens before the grid's patches in row-major order.
+    P prefix tokens before the grid's patches in row-major order. The kinds differ in ``attend``.
 
     Args:
         dim: Width of the tokens.
@@ -55,6 +53,8 @@ class SelfAttention(nn.Module):
         rel_pos_grid: (h, w) for which to hold decomposed relative position tables
             (layers/relative.py), or None.
     """
+
+    takes_decomposed_position = True
 
     def __init__(
         self,
@@ -105,6 +105,23 @@ class SelfAttention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         """The attention itself: (B, heads, N, head_dim) each -> the same."""
+        return self.attend_densely(q, k, v, grid)
+
+    def attend_densely(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        grid: tuple[int, int] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Every query sees every key, or those that ``mask`` lets it see.
+
+        Args:
+            q, k, v: (B, heads, tokens, head_dim); the tokens end with those of ``grid``.
+            grid: (h, w) for the relative position, where this brick has one.
+            mask: Broadcasts to (B, heads, queries, keys), True where a query sees a key.
+        """
         scale = self.scale
         if self.has_rel_pos:
             q, k, v = fold_decomposed_bias(
@@ -112,37 +129,12 @@ class SelfAttention(nn.Module):
             )
             scale = 1.0
         dropout = self.attn_drop if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)
+        x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=scale)
         return x[..., : self.head_dim]
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, heads, N, head_dim) -> projected tokens (B, N, dim)."""
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
-
-
-class WindowAttention(SelfAttention):
-    """Self-attention within non-overlapping windows (ViTDet, Li et al. 2022, section 3; no shift).
-
-    Maps that are no multiples of the window are padded with zeros after the norm, as ViTDet's code
-    does: the padding takes part as keys whose projection is the bias.
-
-    Args:
-        window_size: Side of the square window in patches.
-    """
-
-    def __init__(self, dim: int, num_heads: int, window_size: int = 14, **kwargs) -> None:
-        if kwargs.get("rel_pos_grid") is not None:
-            kwargs["rel_pos_grid"] = (window_size, window_size)
-        super().__init__(dim, num_heads, **kwargs)
-        self.window = (window_size, window_size)
-
-    def forward(
-        self, x: Tensor, grid: tuple[int, int], rope: tuple[Tensor, Tensor] | None = None
-    ) -> Tensor:
-        B, N, C = x.shape
-        windows, padded = partition_windows(x.reshape(B, *grid, C), self.window)
-        windows = super().forward(windows, self.window)
-        return merge_windows(windows, self.window, padded, grid).reshape(B, N, C)
 
 
 def _resize_tables(module: SelfAttention, state_dict: dict, prefix: str, *_) -> None:
@@ -151,6 +143,3 @@ def _resize_tables(module: SelfAttention, state_dict: dict, prefix: str, *_) -> 
         table, own = state_dict.get(prefix + name), getattr(module, name)
         if table is not None and table.ndim == 2 and table.shape[1] == own.shape[1]:
             state_dict[prefix + name] = resize_table(table, own.shape[0])
-
-
-ATTENTIONS: dict[str, type[SelfAttention]] = {"global": SelfAttention, "window": WindowAttention}

@@ -1,0 +1,69 @@
+"""Attention within windows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from .window import merge_windows, partition_windows
+
+
+class WindowAttention(EfficientAttention):
+    """Each patch sees the patches of its own window; windows don't overlap and don't shift (ViTDet,
+    Li et al. 2022, section 3). O(n) for n patches.
+
+    A map whose sides are no multiples of the window is padded at the bottom and right. As in
+    ViTDet's code, which pads with zeros after the norm, the padding takes part: its keys and values
+    are what the projection makes of a zero token. Only patches see it; prefix tokens see the
+    tokens alone.
+
+    Args:
+        window_size: Side of the square window in patches.
+
+    Raises:
+        UserError: ``window_size`` is no positive integer.
+    """
+
+    takes_decomposed_position = True
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int = 14,
+        rel_pos_grid: tuple[int, int] | None = None,
+        **kwargs,
+    ) -> None:
+        check_positive("window_size", window_size)
+        self_grid = None if rel_pos_grid is None else (window_size, window_size)
+        super().__init__(dim, num_heads, rel_pos_grid=self_grid, **kwargs)
+        self.window = (window_size, window_size)
+
+    def attend_patches(
+        self, q: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, grid: tuple[int, int]
+    ) -> Tensor:
+        B, _, heads, head_dim = q.shape
+        padding = (-grid[0] % self.window[0], -grid[1] % self.window[1])
+        padded = (grid[0] + padding[0], grid[1] + padding[1])
+        maps = [t.flatten(2).unflatten(1, grid) for t in (q, k, v)]
+        if any(padding):
+            zero = q.new_zeros(1, 1, heads * head_dim)
+            fills = (t.transpose(1, 2).reshape(1, 1, 1, -1) for t in self.project(zero))
+            maps = [_pad(x, fill, padding) for x, fill in zip(maps, fills)]
+        q, k, v = (
+            partition_windows(x, self.window)[0].unflatten(0, (B, -1)).unflatten(-1, (heads, -1))
+            for x in maps
+        )
+        x = self.attend_groups(q, k, v, prefix, self.window)
+        x = merge_windows(x.flatten(0, 1).flatten(2), self.window, padded, grid)
+        return x.flatten(1, 2).unflatten(-1, (heads, head_dim))
+
+
+def _pad(x: Tensor, fill: Tensor, padding: tuple[int, int]) -> Tensor:
+    """Put ``fill`` (1, 1, 1, C) at the bottom and right of the map x (B, H, W, C)."""
+    bottom, right = padding
+    B, H, W, _ = x.shape
+    fill = fill.to(x.dtype)
+    x = torch.cat([x, fill.expand(B, H, right, -1)], dim=2)
+    return torch.cat([x, fill.expand(B, bottom, W + right, -1)], dim=1)
