@@ -57,12 +57,14 @@ class Pair:
 
     def translate(self, weights: Weights) -> Weights:
         """The peer's weights (or their gradients) by our names and in our shapes."""
-        found = {}
-        for name, value in weights.items():
-            for pattern, replacement in self.rules:
-                name = re.sub(pattern, replacement, name)
-            found[name] = value
+        found = {self.rename(name): value for name, value in weights.items()}
         return {name: find(found, name, own) for name, own in self.model.named_parameters()}
+
+    def rename(self, name: str) -> str:
+        """Our name of the peer's parameter."""
+        for pattern, replacement in self.rules:
+            name = re.sub(pattern, replacement, name)
+        return name
 
 
 def find(found: Weights, name: str, own: Tensor) -> Tensor:
