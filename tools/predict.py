@@ -1,0 +1,26 @@
+"""Show the most probable classes of images.
+
+python tools/predict.py configs/vit_digits.py CHECKPOINT IMAGE... --out pictures
+"""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+from vit_backbones.cli.config import Options
+from vit_backbones.cli.mistakes import run
+from vit_backbones.cli.prediction import predict
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="path of a config, or the name of one that ships")
+    parser.add_argument("checkpoint", help="of this config's model")
+    parser.add_argument("images", nargs="+", help="image files, or folders of them")
+    parser.add_argument("--out", metavar="DIR", help="save a picture for each image, with bars")
+    parser.add_argument("--top", type=int, default=5, help="classes to show [5]")
+    parser.add_argument("--device", help="as 'cpu' or 'cuda:0' [cuda where there is one]")
+    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
+    predict(parser.parse_args())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""Testing: the scores of a checkpoint on a config's test set."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from rich.console import Console
+from rich.table import Table
+
+from ..datasets.on_disk import check_data, set_data_root
+from ..errors import UserError
+from .config import choose_work_dir, read_config
+from .training import build_runner, set_loader_defaults
+from .weights import check_fit, read_checkpoint
+
+
+def test(args: Namespace) -> dict[str, float]:
+    """Run ``tools/test.py``: test, print a table of the scores, write what ``--out`` asks for.
+
+    Raises:
+        UserError: A file, a folder or the data set is missing, or the checkpoint does not fit.
+    """
+    cfg = testing_config(args)
+    weights = read_checkpoint(args.checkpoint)
+    weights = weights.get("state_dict", weights)
+    runner = build_runner(cfg)
+    model = getattr(runner.model, "module", runner.model)
+    check_fit(model, {k.removeprefix("module."): v for k, v in weights.items()}, args.checkpoint)
+    out = Path(args.out) if args.out else None
+    if out and out.suffix == ".pkl":
+        runner.test_evaluator.metrics.append(DumpResults(str(out)))
+    scores = runner.test()
+    if is_main_process():
+        print_scores(scores, args.checkpoint)
+        if out and out.suffix == ".json":
+            out.write_text(json.dumps(scores, indent=1, default=float) + "\n")
+    return scores
+
+
+test.__test__ = False  # not a test of pytest's
+
+
+def testing_config(args: Namespace) -> Config:
+    """The config that ``tools/test.py`` runs, with all checked that needs no model."""
+    cfg = read_config(args.config, args.cfg_options)
+    choose_work_dir(cfg, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.out and Path(args.out).suffix not in (".json", ".pkl"):
+        raise UserError(f"--out: {args.out} must end in .json (scores) or .pkl (predictions)")
+    if not cfg.get("test_dataloader"):
+        raise UserError(f"{cfg.filename} has no test_dataloader")
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    set_loader_defaults(cfg)
+    check_data(cfg, ("test",))
+    return cfg
+
+
+def print_scores(scores: dict[str, float], checkpoint: str) -> None:
+    table = Table(title=checkpoint, title_justify="left")
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    for name, value in scores.items():
+        table.add_row(name, f"{value:.4g}" if isinstance(value, int | float) else str(value))
+    Console().print(table)

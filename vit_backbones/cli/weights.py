@@ -1,0 +1,76 @@
+"""Loading a trained model as a whole, encoder and head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+from ..errors import UserError
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """The checkpoint at ``path``, read without running code from it.
+
+    Raises:
+        UserError: There is none, or the file is damaged or something else.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no checkpoint at {path}")
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} can't be read as a checkpoint ({reason}); is it complete, and from torch.save?"
+        ) from error
+    weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(weights, Mapping) or not weights:
+        raise UserError(f"{path} holds no weights")
+    return checkpoint
+
+
+def load_weights(model: nn.Module, path: str) -> dict[str, Any]:
+    """Load all weights of ``model`` from a checkpoint of the same model; return its metadata.
+
+    Raises:
+        UserError: As `read_checkpoint`, or weights are missing, left over or of another shape.
+    """
+    checkpoint = read_checkpoint(path)
+    weights = checkpoint.get("state_dict", checkpoint)
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    check_fit(model, weights, path)
+    model.load_state_dict(weights, strict=False)
+    return checkpoint.get("meta", {})
+
+
+def check_fit(model: nn.Module, weights: Mapping[str, Any], path: str) -> None:
+    """Raise a UserError unless ``weights`` are exactly those of ``model``: loading would otherwise
+    leave the rest as it was initialised, and the model would guess."""
+    own = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+    missing = [name for name in own if name not in weights]
+    reshaped = [
+        f"{name} {tuple(weights[name].shape)}, model {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    extra = [name for name in weights if name not in model.state_dict()]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for names, what in (
+            (missing, "of the model's weights are not in the file"),
+            (reshaped, "have another shape"),
+            (extra, "are unknown to the model"),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(
+            f"{path} is not a checkpoint of this config's model, which has {len(own)} weights:\n  "
+            + "\n  ".join(problems)
+        )

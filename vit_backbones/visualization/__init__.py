@@ -1,0 +1,1 @@
+"""Pictures of what encoders and their heads make of an image."""
