@@ -33,3 +33,5 @@ train_dataloader = dict(sampler=dict(type="RepeatAugSampler", num_repeats=3, shu
 
 # decay 0.99996; validation and checkpoints' state_dict hold the average
 custom_hooks = [dict(type="EMAHook", momentum=4e-5, priority="ABOVE_NORMAL")]
+
+env_cfg = dict(cudnn_benchmark=True)

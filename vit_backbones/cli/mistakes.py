@@ -37,38 +37,51 @@ def explain(error: Exception) -> str | None:
     """
     if isinstance(error, UserError):
         return str(error)
-    frame = _innermost_build(error)
-    if frame is None:
-        return None
-    registry, built = frame.f_locals["registry"], frame.f_locals.get("obj_cls")
-    if built is None:
-        wanted = frame.f_locals.get("obj_type")
-        if not isinstance(error, KeyError) or not isinstance(wanted, str):
-            return None
-        hint = nearest(wanted.rsplit(".", 1)[-1], _known_names(registry))
-        return f"type='{wanted}' in the config: there is no such {registry.name}{hint}"
-
-    name = getattr(built, "__name__", str(built))
-    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if isinstance(error, TypeError) and unexpected and unexpected[1] in frame.f_locals["args"]:
-        known = _argument_names(built)
-        hint = nearest(unexpected[1], known) or f"; it takes {', '.join(known)}"
-        return f"type='{name}' in the config has no argument '{unexpected[1]}'{hint}"
-    missing = re.search(r"missing \d+ required .*argument", str(error))
-    refused = isinstance(error, AssertionError | ValueError) and str(error)
-    unread = registry.name == "dataset" and isinstance(error, OSError | RuntimeError)
-    if refused or unread or (isinstance(error, TypeError) and missing):
-        return f"type='{name}' in the config: {error}"
-    return None
-
-
-def _innermost_build(error: Exception) -> FrameType | None:
-    """The frame in which mmengine was building the object that failed, if it was."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    builds = [
-        f for f in frames if f.f_code.co_name == "build_from_cfg" and "registry" in f.f_locals
-    ]
-    return builds[-1] if builds else None
+    if isinstance(error, TypeError) and (message := _unexpected_argument(str(error), frames[-1])):
+        return message
+    builds = [frame for frame in frames if _is_build(frame)]
+    if not builds:
+        return None
+    if builds[-1].f_locals.get("obj_cls") is None:
+        return _unknown_type(error, builds[-1])
+    return _refused(error, builds[-1], frames[-1])
+
+
+def _is_build(frame: FrameType) -> bool:
+    """Whether in this frame mmengine builds an object from a config."""
+    return frame.f_code.co_name == "build_from_cfg" and "registry" in frame.f_locals
+
+
+def _unexpected_argument(text: str, caller: FrameType) -> str | None:
+    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
+    if not found or not caller.f_globals.get("__name__", "").startswith("mmengine."):
+        return None  # mmengine passes on what a config says; other callers' faults are their own
+    name, argument = found.groups()
+    built = caller.f_locals.get("obj_cls") or caller.f_globals.get(name)
+    known = _argument_names(built) if built else []
+    hint = nearest(argument, known) or (f"; it takes {', '.join(known)}" if known else "")
+    return f"{name} in the config has no argument '{argument}'{hint}"
+
+
+def _unknown_type(error: Exception, build: FrameType) -> str | None:
+    registry, wanted = build.f_locals["registry"], build.f_locals.get("obj_type")
+    if not isinstance(error, KeyError) or not isinstance(wanted, str):
+        return None
+    hint = nearest(wanted.rsplit(".", 1)[-1], _known_names(registry))
+    return f"type='{wanted}' in the config: there is no such {registry.name}{hint}"
+
+
+def _refused(error: Exception, build: FrameType, last: FrameType) -> str | None:
+    """What was built did not like its arguments, or did not find its data."""
+    refused = isinstance(error, AssertionError | ValueError)
+    # by the call itself (an argument is missing), or in the constructor's own lines
+    refused |= isinstance(error, TypeError) and (last is build or last.f_code.co_name == "__init__")
+    is_dataset = build.f_locals["registry"].name == "dataset"
+    refused |= is_dataset and isinstance(error, OSError | RuntimeError)
+    built = build.f_locals["obj_cls"]
+    name = getattr(built, "__name__", str(built))
+    return f"{name} in the config: {error}" if refused and str(error) else None
 
 
 def _known_names(registry: Any) -> list[str]:

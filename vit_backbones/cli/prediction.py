@@ -33,14 +33,15 @@ def predict(args: Namespace) -> None:
     console = Console()
     for path, image in zip(paths, images):
         names, probabilities = classifier(image, args.top)
-        console.print(prediction_table(path, names, probabilities))
+        console.print(f"\n{path}", soft_wrap=True)
+        console.print(prediction_table(names, probabilities))
         if args.out:
             folder = Path(args.out)
             folder.mkdir(parents=True, exist_ok=True)
             picture = unused_path(folder, path.stem)
             figure = draw_prediction(image[..., ::-1], names, probabilities, path.name)
             figure.savefig(picture)
-            console.print(f"Picture: {picture}")
+            console.print(f"Picture: {picture}", soft_wrap=True)
 
 
 class Classifier:
@@ -118,8 +119,8 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def prediction_table(path: Path, names: list[str], probabilities: list[float]) -> Table:
-    table = Table(title=str(path), title_justify="left")
+def prediction_table(names: list[str], probabilities: list[float]) -> Table:
+    table = Table()
     table.add_column("class")
     table.add_column("probability", justify="right")
     table.add_column("", width=20)

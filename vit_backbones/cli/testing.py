@@ -63,9 +63,10 @@ def testing_config(args: Namespace) -> Config:
 
 
 def print_scores(scores: dict[str, float], checkpoint: str) -> None:
-    table = Table(title=checkpoint, title_justify="left")
+    console, table = Console(), Table()
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, int | float) else str(value))
-    Console().print(table)
+    console.print(f"\nScores of {checkpoint}", soft_wrap=True)
+    console.print(table)

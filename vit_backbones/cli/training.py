@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner
 
+from ..checkpoint.reading import read_state_dict
 from ..datasets.on_disk import check_data, set_data_root
-from ..errors import UserError
+from ..errors import UserError, nearest
 from .config import choose_work_dir, read_config
 
 
@@ -47,9 +48,11 @@ def training_config(args: Namespace) -> Config:
         randomness["deterministic"] = True
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     set_resume(cfg, args.resume)
+    check_load_from(cfg)
     set_pretrained(cfg, args.pretrained)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
+    check_optimizer(cfg)
     set_loader_defaults(cfg)
     check_data(cfg, ("train", "val"))
     return cfg
@@ -83,14 +86,29 @@ def set_resume(cfg: Config, resume: str | None) -> None:
     cfg.load_from = None if resume == "auto" else resume
 
 
+def check_load_from(cfg: Config) -> None:
+    """``load_from`` starts a run from all weights of another: they must be there."""
+    path = cfg.get("load_from")
+    if path and "://" not in path and not Path(path).is_file():
+        raise UserError(f"load_from in the config: no checkpoint at {path}")
+
+
+def check_optimizer(cfg: Config) -> None:
+    """mmengine builds None where it knows no optimizer of this name; say which there are."""
+    kind = cfg.get("optim_wrapper", {}).get("optimizer", {}).get("type")
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+        if isinstance(kind, str) and registry.get(kind) is None:
+            known = {*registry.module_dict, *OPTIMIZERS.module_dict}
+            raise UserError(f"type='{kind}' in the config: no such optimizer{nearest(kind, known)}")
+
+
 def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     """Start the encoder from ``checkpoint``; a config that fine-tunes can't do without."""
     backbone = cfg.get("model", {}).get("backbone")
     if checkpoint and backbone is None:
         raise UserError("--pretrained: the model of this config has no backbone")
     if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise UserError(f"--pretrained: no checkpoint at {checkpoint}")
+        read_state_dict(checkpoint)  # now, not minutes later
         backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint)
     init_cfg = (backbone or {}).get("init_cfg")
     if isinstance(init_cfg, Mapping) and init_cfg.get("type") == "Pretrained":

@@ -29,5 +29,3 @@ train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=1024)
-
-env_cfg = dict(cudnn_benchmark=True)
