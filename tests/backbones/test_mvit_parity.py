@@ -1,4 +1,5 @@
-"""MViT against timm, mmpretrain and torchvision with the same random weights, outputs and gradients."""
+"""MViT against timm, mmpretrain and torchvision with the same random weights, outputs and
+gradients."""
 
 from __future__ import annotations
 
@@ -34,8 +35,9 @@ def error(ours: Tensor, reference: Tensor) -> float:
 
 
 def assert_same(model: MViT, reference: nn.Module, run, images: Tensor, names: dict[str, Tensor]):
-    """The outputs of ``model`` and ``run(reference)``: equal to 1e-5 in float32. Gradients: equal to 1e-5 in
-    float64, because in float32 rounding can decide which of two equal pixels max pooling takes.
+    """The outputs of ``model`` and ``run(reference)``: equal to 1e-5 in float32. Gradients: equal
+    to 1e-5 in float64, because in float32 rounding can decide which of two equal pixels max pooling
+    takes.
 
     ``names``: the reference's parameters by our names.
     """
@@ -112,14 +114,12 @@ def test_presets_equal_timm(name):
 @pytest.mark.parametrize("in_attention", [True, False])
 @pytest.mark.parametrize("stage", range(4))
 def test_equals_mmpretrain(size, in_attention, stage):
-    """One stage at a time: mmpretrain feeds the normed map of an output stage to the next block, which neither the
-    authors' detection code nor MViT does."""
+    """One stage at a time: mmpretrain feeds the normed map of an output stage to the next block,
+    which neither the authors' detection code nor MViT does."""
     from mmpretrain.models import MViT as Reference
 
     arch = dict(embed_dims=16, num_layers=6, num_heads=1, downscale_indices=[1, 3, 5])
-    reference = Reference(
-        arch, img_size=64, out_scales=[stage], dim_mul_in_attention=in_attention
-    )
+    reference = Reference(arch, img_size=64, out_scales=[stage], dim_mul_in_attention=in_attention)
     randomize(reference)
     model = MViT(TINY, dim_mul_in_attention=in_attention, out_indices=stage)
 
@@ -178,7 +178,9 @@ def test_v1_equals_torchvision():
             ("mlp.3", "mlp.fc2"),
         ):
             name = name.replace(theirs, ours)
-        return re.sub(r"pool_([qkv])\.norm_act\.0", r"norm_\1", re.sub(r"pool\.weight", "weight", name))
+        return re.sub(
+            r"pool_([qkv])\.norm_act\.0", r"norm_\1", re.sub(r"pool\.weight", "weight", name)
+        )
 
     names = load(model, reference, rename)
     images = torch.randn(2, 3, 64, 64)

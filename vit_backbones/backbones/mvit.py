@@ -22,10 +22,11 @@ OUT_TYPES = ("cls_token", "featmap", "avg_featmap", "raw")
 
 
 class MultiscaleBlock(nn.Module):
-    """Pooling attention and MLP, each with norm and stochastic depth around it (MViTv2, Li et al. 2022, figure 2).
+    """Pooling attention and MLP, each with norm and stochastic depth around it (MViTv2, Li et al.
+    2022, figure 2).
 
-    The skip path around an attention that shrinks the map is max-pooled. The skip path around the part that widens
-    the tokens, attention or MLP, is a linear map of the normed tokens.
+    The skip path around an attention that shrinks the map is max-pooled. The skip path around the
+    part that widens the tokens, attention or MLP, is a linear map of the normed tokens.
     """
 
     def __init__(self, arch: MViTArch, plan: BlockPlan, drop_path: float) -> None:
@@ -51,11 +52,14 @@ class MultiscaleBlock(nn.Module):
             self.proj = nn.Linear(plan.dim, plan.out_dim)
         self.widens_attention = plan.attn_dim != plan.dim
         self.widens_mlp = plan.out_dim != plan.attn_dim
-        self.pool_skip = Pooling("max", plan.stride_q + 1, plan.stride_q) if plan.stride_q > 1 else None
+        self.pool_skip = (
+            Pooling("max", plan.stride_q + 1, plan.stride_q) if plan.stride_q > 1 else None
+        )
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens (B, P + h * w, dim) and (h, w) -> tokens (B, P + h' * w', out_dim) and (h', w')."""
+        """Tokens (B, P + h * w, dim) on the grid (h, w) -> tokens (B, P + h' * w', out_dim) on the
+        grid (h', w'), P prefix tokens first; also the new grid."""
         y = self.norm1(x)
         attended, new_grid = self.attn(y, grid)
         if self.widens_attention:
@@ -71,21 +75,22 @@ class MultiscaleBlock(nn.Module):
 
 @MODELS.register_module()
 class MViT(Backbone):
-    """MViT (Fan et al. 2021) and MViTv2 (Li et al. 2022) for images. ``arch`` says which; :class:`MViTArch` lists
-    every setting.
+    """MViT (Fan et al. 2021) and MViTv2 (Li et al. 2022) for images. ``arch`` says which;
+    :class:`MViTArch` lists every setting.
 
-    Parameter names are those of the authors' code: ``patch_embed.proj``, ``cls_token``, ``pos_embed`` (or
-    ``pos_embed_{spatial,temporal,class}``), ``blocks.N.{norm1,attn,norm2,mlp,proj}``, and ``norm`` after the last
-    stage. Outputs of earlier stages have norms of their own, ``norm0``, ``norm1``, ...
+    Parameter names are those of the authors' code: ``patch_embed.proj``, ``cls_token``,
+    ``pos_embed`` (or ``pos_embed_{spatial,temporal,class}``),
+    ``blocks.N.{norm1,attn,norm2,mlp,proj}``, and ``norm`` after the last stage. Outputs of earlier
+    stages have norms of their own, ``norm0``, ``norm1``, ...
 
     Args:
         arch: Preset (``list_backbones('mvit*')``) or dict of settings of :class:`MViTArch`.
-        out_indices: Stages whose output is returned, 0 for the first; negative ones count from the end. Their
-            strides are 4, 8, 16 and 32 pixels.
+        out_indices: Stages whose output is returned, 0 for the first; negative ones count from the
+            end. Their strides are 4, 8, 16 and 32 pixels.
         out_type: What is returned of each, shapes with C of ``out_channels``:
-            'cls_token' (B, C); 'featmap' (B, C, h, w) of the patches; 'avg_featmap' (B, C), their mean; 'raw'
-            (B, P + h * w, C), the class token first. Default: 'cls_token', or 'featmap' where the architecture
-            has no class token.
+            'cls_token' (B, C); 'featmap' (B, C, h, w) of the patches; 'avg_featmap' (B, C), their
+            mean; 'raw' (B, P + h * w, C), the class token first. Default: 'cls_token', or 'featmap'
+            where the architecture has no class token.
         frozen_stages: -1: nothing; k >= 0: the embedding and the first k stages with their norms.
         with_cp: Activation checkpointing per block.
         init_cfg: OpenMMLab's.
@@ -204,7 +209,8 @@ class MViT(Backbone):
             raise UserError("out_type='cls_token' needs an architecture with cls_token=True")
 
     def _init_parameters(self) -> None:
-        """Truncated normal of deviation 0.02 for linear layers and positions, zero biases (the authors' code)."""
+        """Truncated normal of deviation 0.02 for linear layers and positions, zero biases (the
+        authors' code)."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -229,7 +235,8 @@ class MViT(Backbone):
 
 
 class OverlappingPatchEmbed(nn.Module):
-    """Patches that overlap, by a strided convolution: (B, in_channels, H, W) -> tokens (B, h * w, C) and (h, w)."""
+    """Patches that overlap, by a strided convolution: images (B, in_channels, H, W) -> tokens
+    (B, h * w, embed_dims) and their grid (h, w)."""
 
     def __init__(self, arch: MViTArch) -> None:
         super().__init__()
@@ -249,8 +256,8 @@ class OverlappingPatchEmbed(nn.Module):
 def _adapt_position_on_load(model: MViT, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
     """A ``load_state_dict`` pre-hook: fit a file's absolute positions to the model's grid and form.
 
-    For one frame the joint and the separate form hold the same: the published image model is joint, the paper's
-    is separate. What can't be understood is left alone, for load_state_dict to complain.
+    For one frame the joint and the separate form hold the same: the published image model is joint,
+    the paper's is separate. What can't be understood is left for load_state_dict to complain about.
     """
     form, cls = model.arch.pos_embed, model.num_prefix_tokens
     joint, spatial, temporal, of_class = (

@@ -39,32 +39,37 @@ class BlockPlan:
 
 @dataclass
 class MViTArch:
-    """The settings of a MViT; presets and ``arch=dict(...)`` name what differs from these defaults, MViTv2's.
+    """The settings of a MViT; presets and ``arch=dict(...)`` name what differs from these defaults,
+    MViTv2's.
 
     Attributes:
         embed_dims: Width of the first stage; each further stage doubles it.
-        depths: Blocks of each stage; each stage but the first begins with a block that halves the map.
+        depths: Blocks of each stage; each stage but the first begins with a block that halves the
+            map.
         num_heads: Heads of the first stage; each further stage doubles them.
         mlp_ratio: Hidden width of the MLP over its input's.
-        img_size: Input size in pixels, or (height, width), for which position parameters are held. Any other
-            size works, too.
+        img_size: Input size in pixels, or (height, width), for which position parameters are held.
+            Any other size works, too.
         in_channels: Channels of the images.
         patch_kernel, patch_stride: Side and step of the overlapping patches, in pixels.
         pool_mode: 'conv' (depthwise convolution and norm), 'max' or 'avg'.
-        pool_kernel: Side of the pooling kernel, odd; None: stride + 1, and no pooling where the stride is 1
-            (MViT's pooling without convolution).
-        pool_every_q: Pool the queries of every block (MViTv2), not only where the map is halved (MViT).
-        kv_stride: Stride of the keys and values in the first stage, halved by each further one down to 1.
-        window_size: MViTv2's hybrid window attention for detection: side of the windows on the first stage's
-            grid, halved by each further stage. All blocks are windowed but the last of each stage after the
-            first. None: all are global.
+        pool_kernel: Side of the pooling kernel, odd; None: stride + 1, and no pooling where the
+            stride is 1 (MViT's pooling without convolution).
+        pool_every_q: Pool the queries of every block (MViTv2), not only where the map is halved
+            (MViT).
+        kv_stride: Stride of the keys and values in the first stage, halved by each further one down
+            to 1.
+        window_size: MViTv2's hybrid window attention for detection: side of the windows on the
+            first stage's grid, halved by each further stage. All blocks are windowed but the last
+            of each stage after the first. None: all are global.
         cls_token: Have a class token.
-        pos_embed: Absolute position: 'none', 'joint' (one table, the class token's in front) or 'separate'
-            (space, time, which is one frame here, and class token; MViT, section 3.2).
+        pos_embed: Absolute position: 'none', 'joint' (one table, the class token's in front) or
+            'separate' (space, time, which is one frame here, and class token; MViT, section 3.2).
         rel_pos: Decomposed relative position (MViTv2).
         residual_pooling: Add the pooled queries to the attention's result (MViTv2).
-        dim_mul_in_attention: Double the width in the attention of a stage's first block (MViTv2-T, -S, -B);
-            else in the MLP of the last block of the stage before (MViT, MViTv2-L), whose output is then wider.
+        dim_mul_in_attention: Double the width in the attention of a stage's first block (MViTv2-T,
+            -S, -B); else in the MLP of the last block of the stage before (MViT, MViTv2-L), whose
+            output is then wider.
         qkv_bias: Bias of the projection to queries, keys and values.
         norm_eps: Epsilon of all norms.
         drop_path_rate: Stochastic depth of the last block, growing linearly from 0 at the first.
@@ -122,9 +127,10 @@ class MViTArch:
                 if stride_q == 2:
                     kv_stride = max(kv_stride // 2, 1)
                 is_global = window is None or (last and stage > 0)
-                # Keys of the global blocks among windows are pooled twice as far, but in the last stage.
+                # Global blocks among windows pool their keys twice as far, but in the last stage.
                 further = 2 if window is not None and is_global and stage < last_stage else 1
                 expand = last and stage < last_stage and not self.dim_mul_in_attention
+                pool_q = self._pooling(stride_q) if self.pool_every_q or stride_q > 1 else None
                 plans.append(
                     BlockPlan(
                         dim=dim,
@@ -133,7 +139,7 @@ class MViTArch:
                         num_heads=self.num_heads * 2**stage,
                         grid=grid,
                         stride_q=stride_q,
-                        pool_q=self._pooling(stride_q) if self.pool_every_q or stride_q > 1 else None,
+                        pool_q=pool_q,
                         pool_kv=self._pooling(kv_stride * further),
                         window=None if is_global else window,
                     )
@@ -170,8 +176,8 @@ class MViTArch:
             )
         if self.patch_kernel % 2 == 0 or self.patch_kernel < self.patch_stride:
             raise UserError(
-                f"patch_kernel must be odd and at least patch_stride={self.patch_stride}, so that patches cover "
-                f"the image, not {self.patch_kernel}"
+                f"patch_kernel must be odd and at least patch_stride={self.patch_stride}, so that "
+                f"patches cover the image, not {self.patch_kernel}"
             )
         check_rate("drop_path_rate", self.drop_path_rate)
         self._check_pooling()
@@ -227,7 +233,7 @@ class MViTArch:
                 if block.window < stride or block.window % stride:
                     halvings = len(self.depths) - 1
                     raise UserError(
-                        f"window_size={window} leaves block {i} a window of {block.window}, which does not divide "
-                        f"by the stride {stride} of its {of}; take a multiple of "
+                        f"window_size={window} leaves block {i} a window of {block.window}, which "
+                        f"does not divide by the stride {stride} of its {of}; take a multiple of "
                         f"{max(self.kv_stride, 2**halvings)}, such as 56"
                     )

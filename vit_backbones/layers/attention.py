@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .relative import fold_decomposed_bias, resize_table
+from .relative import fold_decomposed_bias, resize_tables_on_load
 from .rope import apply_rotary
 
 
@@ -86,7 +86,7 @@ class SelfAttention(nn.Module):
             h, w = rel_pos_grid
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * h - 1, self.head_dim))
             self.rel_pos_w = nn.Parameter(torch.zeros(2 * w - 1, self.head_dim))
-            self.register_load_state_dict_pre_hook(_resize_tables)
+            self.register_load_state_dict_pre_hook(resize_tables_on_load)
 
     def forward(
         self, x: Tensor, grid: tuple[int, int], rope: tuple[Tensor, Tensor] | None = None
@@ -135,11 +135,3 @@ class SelfAttention(nn.Module):
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, heads, N, head_dim) -> projected tokens (B, N, dim)."""
         return self.proj_drop(self.proj(x.transpose(1, 2).flatten(2)))
-
-
-def _resize_tables(module: SelfAttention, state_dict: dict, prefix: str, *_) -> None:
-    """Fit relative position tables of a file made for another input size."""
-    for name in ("rel_pos_h", "rel_pos_w"):
-        table, own = state_dict.get(prefix + name), getattr(module, name)
-        if table is not None and table.ndim == 2 and table.shape[1] == own.shape[1]:
-            state_dict[prefix + name] = resize_table(table, own.shape[0])

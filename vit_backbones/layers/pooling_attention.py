@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .relative import fold_decomposed_bias, resize_table
+from .relative import fold_decomposed_bias, resize_tables_on_load
 from .window import merge_windows, partition_windows
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """One pooling operator on maps: 'conv' (depthwise), 'max' or 'avg', padded by half its kernel, so that a side
-    of n becomes ceil(n / stride).
+    """One pooling operator on maps: 'conv' (depthwise), 'max' or 'avg', padded by half its kernel,
+    so that a side of n becomes ceil(n / stride).
 
     Attributes:
         mode: Which of the three.
@@ -40,7 +40,8 @@ class Pooling:
 def pool_tokens(
     x: Tensor, grid: tuple[int, int], pooling: Pooling, weight: Tensor | None = None
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Pool the patches among tokens (B, P + h * w, C); the P prefix tokens stay as they are. Also the new grid."""
+    """Pool the patches among tokens (B, P + h * w, C); the P prefix tokens stay as they are. Also
+    the new grid."""
     B, N, C = x.shape
     prefix = N - grid[0] * grid[1]
     # channels stay innermost: the map is a view, and so are the tokens of the result
@@ -53,12 +54,12 @@ def pool_tokens(
 
 
 class PoolingAttention(nn.Module):
-    """Attention whose queries, keys and values are pooled on the grid after their projection (MViT, Fan et al. 2021,
-    section 3.1), with MViTv2's decomposed relative position, residual pooling and windows (Li et al. 2022,
-    sections 4.1 and 4.2).
+    """Attention whose queries, keys and values are pooled on the grid after their projection (MViT,
+    Fan et al. 2021, section 3.1), with MViTv2's decomposed relative position, residual pooling and
+    windows (Li et al. 2022, sections 4.1 and 4.2).
 
-    Parameter names are those of the authors' code. A 'conv' pooling has one depthwise kernel and one norm for all
-    heads, as there.
+    Parameter names are those of the authors' code. A 'conv' pooling has one depthwise kernel and
+    one norm for all heads, as there.
 
     Args:
         dim: Width of the input tokens.
@@ -67,11 +68,12 @@ class PoolingAttention(nn.Module):
         pool_q: Pooling of the queries, or None.
         pool_kv: Pooling of the keys and values, or None.
         qkv_bias: Bias in the joint projection.
-        rel_pos_grid: Input (h, w) for which to hold relative position tables, or None for no relative position.
+        rel_pos_grid: Input (h, w) for which to hold relative position tables, or None for no
+            relative position.
         residual_pooling: Add the pooled queries to the attention's result (equation 6 of MViTv2).
-        window: Side of the window on the input grid, or None for global attention. Pooling comes first; then maps
-            are padded with zeros to multiples of the window, and the padding takes part as keys, as in the
-            authors' detection code. No prefix tokens then.
+        window: Side of the window on the input grid, or None for global attention. Pooling comes
+            first; then maps are padded with zeros to multiples of the window, and the padding takes
+            part as keys, as in the authors' detection code. No prefix tokens then.
         norm_eps: Epsilon of the norms after pooling.
     """
 
@@ -117,11 +119,11 @@ class PoolingAttention(nn.Module):
             for name, side in zip("hw", rel_pos_grid):
                 length = 2 * -(-side // finer) - 1
                 setattr(self, f"rel_pos_{name}", nn.Parameter(torch.zeros(length, self.head_dim)))
-            self.register_load_state_dict_pre_hook(_resize_tables_on_load)
+            self.register_load_state_dict_pre_hook(resize_tables_on_load)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """(B, P + h * w, dim), P prefix tokens and then the grid in row-major order -> the same for the queries'
-        grid (B, P + h' * w', out_dim), and that grid."""
+        """(B, P + h * w, dim), P prefix tokens and then the grid in row-major order -> the same for
+        the queries' grid (B, P + h' * w', out_dim), and that grid."""
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         q, q_grid = self.pool(q, "q", grid)
         k, kv_grid = self.pool(k, "k", grid)
@@ -139,7 +141,8 @@ class PoolingAttention(nn.Module):
         return self.proj(out), q_grid
 
     def pool(self, x: Tensor, name: str, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-        """Pool and norm one of q, k, v: (B, P + h * w, out_dim) -> (B, P + h' * w', out_dim), and (h', w')."""
+        """Pool and norm one of q, k, v: (B, P + h * w, out_dim) -> (B, P + h' * w', out_dim), and
+        (h', w')."""
         pooling = self.pooling[name]
         if pooling is None:
             return x, grid
@@ -165,13 +168,3 @@ class PoolingAttention(nn.Module):
             scale = 1.0
         out = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : self.head_dim]
         return out.transpose(1, 2).flatten(2)
-
-
-def _resize_tables_on_load(
-    module: PoolingAttention, state_dict: dict[str, Tensor], prefix: str, *_
-) -> None:
-    """Fit relative position tables of a file made for another input size."""
-    for name in ("rel_pos_h", "rel_pos_w"):
-        table, own = state_dict.get(prefix + name), getattr(module, name)
-        if table is not None and table.ndim == 2 and table.shape[1] == own.shape[1]:
-            state_dict[prefix + name] = resize_table(table, own.shape[0])

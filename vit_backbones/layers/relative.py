@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -17,6 +17,17 @@ def resize_table(table: Tensor, length: int) -> Tensor:
     precise = table.to(torch.promote_types(table.dtype, torch.float32))
     resized = F.interpolate(precise.T[None], size=length, mode="linear")
     return resized[0].T.to(table.dtype)
+
+
+def resize_tables_on_load(
+    module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_
+) -> None:
+    """A ``load_state_dict`` pre-hook: fit ``rel_pos_h`` and ``rel_pos_w`` of a file made for
+    another input size."""
+    for name in ("rel_pos_h", "rel_pos_w"):
+        table, own = state_dict.get(prefix + name), getattr(module, name)
+        if table is not None and table.ndim == 2 and table.shape[1] == own.shape[1]:
+            state_dict[prefix + name] = resize_table(table, own.shape[0])
 
 
 def relative_table(table: Tensor, q_size: int, k_size: int) -> Tensor:
