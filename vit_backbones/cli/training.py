@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoint.reading import read_state_dict
 from ..datasets.on_disk import check_data, set_data_root
 from ..errors import UserError, nearest
 from .config import choose_work_dir, read_config
@@ -108,6 +107,8 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     if checkpoint and backbone is None:
         raise UserError("--pretrained: the model of this config has no backbone")
     if checkpoint:
+        from ..checkpoint.reading import read_state_dict
+
         read_state_dict(checkpoint)  # now, not minutes later
         backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint)
     init_cfg = (backbone or {}).get("init_cfg")
