@@ -36,7 +36,8 @@ def explain(error: Exception) -> str | None:
     doesn't take, a value that it refuses, all from a config; and a data set that can't be opened.
     """
     if isinstance(error, UserError):
-        return str(error)
+        # one raised in a data loader's worker arrives wrapped in that worker's traceback
+        return str(error).rsplit("UserError: ", 1)[-1]
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, TypeError) and (message := _unexpected_argument(str(error), frames[-1])):
         return message

@@ -76,6 +76,9 @@ class CheckpointHook(_CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if runner._resume:
+            self.last_ckpt = runner._load_from
+            runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         self._superseded = list(runner.message_hub.runtime_info.get("superseded_ckpts", ()))
         self._delete_superseded(runner)
         if is_main_process() and _is_local(self.out_dir):
@@ -124,24 +127,20 @@ class CheckpointHook(_CheckpointHook):
                 self._superseded.append(self._path(self.keep_ckpt_ids.popleft()))
             self.keep_ckpt_ids.append(step)
             hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
-        previous, self.last_ckpt = self.last_ckpt, self._path(step)
-        hub.update_info("last_ckpt", self.last_ckpt)
         hub.update_info("superseded_ckpts", list(self._superseded))
-        try:
-            runner.save_checkpoint(
-                self.out_dir,
-                self.filename_tmpl.format(step),
-                self.file_client_args,
-                save_optimizer=self.save_optimizer,
-                save_param_scheduler=self.save_param_scheduler,
-                meta=meta,
-                by_epoch=self.by_epoch,
-                backend_args=self.backend_args,
-                **self.args,
-            )
-        except BaseException:
-            hub.update_info("last_ckpt", previous)
-            raise
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        self.last_ckpt = self._path(step)
+        hub.update_info("last_ckpt", self.last_ckpt)  # not before it is complete
         if is_main_process():
             write_atomically(Path(runner.work_dir, POINTER), self.last_ckpt.encode())
         self._delete_superseded(runner)

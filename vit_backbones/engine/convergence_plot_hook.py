@@ -50,7 +50,8 @@ def best_row(
 
 @HOOKS.register_module()
 class ConvergencePlotHook(Hook):
-    """Keeps the `history` of a run and draws it into ``<work_dir>/convergence.png`` after each row.
+    """Keeps the `history` of a run and draws it into ``<work_dir>/convergence.png`` after each
+    validation.
 
     The metrics drawn are those that choose the best checkpoint, with the best point marked; without
     any, the first four of the evaluator.
@@ -64,6 +65,8 @@ class ConvergencePlotHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         self._row(runner)
+
+    def after_train(self, runner: Runner) -> None:
         self._draw(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

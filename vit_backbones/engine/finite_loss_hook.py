@@ -34,11 +34,11 @@ class FiniteLossHook(Hook):
     ) -> None:
         if not outputs or "loss" not in outputs:
             return
+        loss = torch.as_tensor(outputs["loss"]).detach()
         if get_world_size() > 1:
-            loss = torch.as_tensor(outputs["loss"]).detach().clone()
+            loss = outputs["loss"] = loss.clone()
             all_reduce(loss, "mean")
-            outputs["loss"] = loss
-        if math.isfinite(outputs["loss"]):
+        if math.isfinite(loss.item()):
             return
         values = ", ".join(
             f"{name} = {float(value):.4g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,31 +93,32 @@ class TolerantLoading(BaseTransform):
         self._in_a_row = 0
 
     def transform(self, results: dict) -> dict | None:
-        path = results.get("img_path")
         original = dict(results)
+        reason = "cannot be decoded"
         try:
             loaded = self.loading(results)
-            if loaded is not None and is_truncated_jpeg(path):
-                raise ValueError("the file is cut short")
+        except AssertionError:  # so mmcv's loader says that it cannot decode the image
+            loaded = None
         except Exception as error:
-            self._note(str(path), error)
-            return blank_image(original) if self.blank else None
-        self._in_a_row = 0
-        return loaded
+            loaded = None
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
+        if loaded is not None:
+            self._in_a_row = 0
+            return loaded
+        self._note(str(original.get("img_path")), reason)
+        return blank_image(original) if self.blank else None
 
-    def _note(self, path: str, error: Exception) -> None:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    def _note(self, path: str, reason: str) -> None:
         self._in_a_row += 1
         if self._in_a_row >= GIVE_UP_AFTER:
             raise UserError(
                 f"{self._in_a_row} images in a row could not be read, the last: {path} ({reason}). "
                 "Does the data root (--data-root) hold the data set in the expected layout?"
-            ) from error
+            )
         if path not in self._noted:
             self._noted.add(path)
-            with open(
-                self.notes, "a"
-            ) as file:  # short lines are appended whole, whoever else appends
+            # Short lines are appended whole, whichever processes append at the same time.
+            with open(self.notes, "a") as file:
                 file.write(f"{path}\t{reason}\n")
 
     def __repr__(self) -> str:
@@ -155,27 +155,6 @@ def blank_image(results: dict) -> dict:
         size = 224, 224
     image = np.zeros((*size, 3), dtype=np.uint8)
     return {**results, "img": image, "img_shape": size, "ori_shape": size}
-
-
-def is_truncated_jpeg(path: str | None) -> bool:
-    """Whether ``path`` is a local JPEG without its end: decoders fill the missing part with grey,
-    silently.
-
-    Goes from segment to segment up to the start of the image data (ISO/IEC 10918-1, B.1), so that
-    the end of an embedded thumbnail is not taken for that of the image, and looks for an end marker
-    after it.
-    """
-    if (
-        path is None
-        or not str(path).lower().endswith((".jpg", ".jpeg"))
-        or not os.path.isfile(path)
-    ):
-        return False
-    data = Path(path).read_bytes()
-    position = 2  # after the start-of-image marker
-    while data[position : position + 1] == b"\xff" and data[position + 1] != 0xDA:
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return data.find(b"\xff\xd9", position) < 0
 
 
 def read_notes(path: Path) -> dict[str, str]:

@@ -1,0 +1,49 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from vit_backbones import UserError
+from vit_backbones.engine import atomic
+from vit_backbones.engine.atomic import remove_partial_files, write_atomically
+
+
+def test_replaces_a_file_and_makes_its_folder(tmp_path):
+    path = tmp_path / "new" / "file"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_flushes_before_it_renames(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: order.append("flush"))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *names: order.append("rename") or replace(*names))
+    write_atomically(tmp_path / "file", b"one")
+    assert order == ["flush", "rename", "flush"]  # the data, then the folder
+
+
+def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"one")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(UserError, match=r"cannot write .*file: No space left on device.*intact"):
+        write_atomically(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_leftovers_are_cleared_and_nothing_else(tmp_path):
+    for name in ("a.pth.partial", "a.pth", "partial"):
+        (tmp_path / name).touch()
+    remove_partial_files(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["a.pth", "partial"]

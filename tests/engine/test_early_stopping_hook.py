@@ -1,0 +1,42 @@
+"""Early stopping, across a resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.engine.toy import assert_same_weights, run, toy_config, weights
+
+SCORES = [1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+
+
+def stopping_config(work_dir: Any, patience: int = 3, **changes: Any) -> Any:
+    hook = dict(
+        type="vit_backbones.EarlyStoppingHook",
+        monitor="accuracy/top1",
+        patience=patience,
+        min_delta=0.5,
+    )
+    changes = {"val_evaluator.scores": SCORES, "custom_hooks": [hook], **changes}
+    return toy_config(work_dir, epochs=8, **changes)
+
+
+def test_a_resumed_run_stops_where_the_whole_run_does(tmp_path):
+    whole = run(stopping_config(tmp_path / "whole"))
+    assert whole.epoch == 5  # best at 2, then three without improvement
+    for epoch in (1, 3, 4):
+        run(stopping_config(tmp_path / str(epoch)), epoch=epoch)
+        resumed = run(stopping_config(tmp_path / str(epoch), resume=True))
+        assert resumed.epoch == 5
+        assert_same_weights(weights(whole), weights(resumed))
+
+
+def test_a_run_that_had_stopped_does_not_go_on(tmp_path):
+    whole = run(stopping_config(tmp_path))
+    resumed = run(stopping_config(tmp_path, resume=True))
+    assert resumed.epoch == 5
+    assert_same_weights(weights(whole), weights(resumed))
+
+
+def test_more_patience_lets_it_go_on(tmp_path):
+    run(stopping_config(tmp_path))
+    assert run(stopping_config(tmp_path, patience=5, resume=True)).epoch == 7
