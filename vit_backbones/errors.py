@@ -15,5 +15,6 @@ class UserError(ValueError):
 
 def nearest(name: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown ``name``: ``", did you mean 'x'?"``, or nothing."""
-    match = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f", did you mean '{match[0]}'?" if match else ""
+    by_lower_case = {other.lower(): other for other in known}
+    match = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
+    return f", did you mean '{by_lower_case[match[0]]}'?" if match else ""

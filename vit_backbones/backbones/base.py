@@ -15,6 +15,8 @@ from ..errors import UserError, nearest
 from .presets import get_preset
 
 Arch = TypeVar("Arch")
+# arguments of every encoder that stand beside ``arch``
+OPTIONS = ("out_indices", "out_type", "frozen_stages", "with_cp", "init_cfg")
 
 
 def resolve_arch(
@@ -45,9 +47,11 @@ def resolve_arch(
         raise UserError(f"arch must be a preset's name or a dict of settings, not {arch!r}")
     known = [field.name for field in dataclasses.fields(arch_class)]
     for name in (*base, *settings):
+        if name in base and name in OPTIONS:
+            raise UserError(f"'{name}' is no part of arch: give it beside arch, not inside")
         if name not in known:
             raise UserError(
-                f"{model} has no setting '{name}'{nearest(name, known) or '.'} "
+                f"{model} has no setting '{name}'{nearest(name, [*known, *OPTIONS]) or '.'} "
                 f"Its settings: {', '.join(known)}"
             )
     return arch_class(**{**base, **settings})
@@ -59,15 +63,23 @@ def to_pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
     Raises:
         UserError: It is neither a positive integer nor two of them.
     """
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(not isinstance(v, int) or v < 1 for v in pair):
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+    if len(pair) != 2 or not all(is_integer(v) and v > 0 for v in pair):
         raise UserError(f"{name} must be a positive integer or two (height, width), not {value!r}")
     return pair
 
 
+def is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    return is_integer(value) or isinstance(value, float)
+
+
 def check_rate(name: str, rate: float) -> None:
     """Raise a UserError unless ``rate`` is a probability below 1."""
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+    if not is_number(rate) or not 0 <= rate < 1:
         raise UserError(f"{name} must be at least 0 and less than 1, not {rate!r}")
 
 
@@ -77,12 +89,12 @@ def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tupl
     Raises:
         UserError: One is out of range or given twice.
     """
-    given = (indices,) if isinstance(indices, int) else tuple(indices)
+    given = tuple(indices) if isinstance(indices, Sequence) else (indices,)
     if not given:
         raise UserError(f"out_indices is empty; name at least one of the {total} {unit}s")
     resolved = []
     for index in given:
-        if not isinstance(index, int) or not -total <= index < total:
+        if not is_integer(index) or not -total <= index < total:
             raise UserError(
                 f"out_indices {indices!r}: {index!r} is out of range; the encoder has {total} "
                 f"{unit}s, 0 to {total - 1} (or -{total} to -1 from the end)"
@@ -133,6 +145,10 @@ class Backbone(BaseModule):
         ``num_layers`` the last block, ``num_layers + 1`` what comes after it."""
         raise NotImplementedError
 
+    def may_start_new(self, name: str) -> bool:
+        """Whether a checkpoint may lack parameter ``name``, which then keeps its first value."""
+        return False
+
     def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
         """(depth of the parameter, number of depths), for layer-wise learning-rate decay.
 
@@ -156,7 +172,7 @@ class Backbone(BaseModule):
     def check_frozen_stages(self, total: int, unit: str) -> None:
         """Raise a UserError unless ``frozen_stages`` is -1 or a number of ``unit``s up to
         ``total``."""
-        if not isinstance(self.frozen_stages, int) or not -1 <= self.frozen_stages <= total:
+        if not is_integer(self.frozen_stages) or not -1 <= self.frozen_stages <= total:
             raise UserError(
                 f"frozen_stages must be -1 (nothing frozen) to {total} ({unit}s), "
                 f"not {self.frozen_stages!r}"

@@ -223,6 +223,8 @@ class VisionTransformer(Backbone):
             )
         if self.out_type == "cls_token" and not self.arch.cls_token:
             raise UserError("out_type='cls_token' needs an architecture with cls_token=True")
+        if self.arch.pool_norm and self.out_type != "avg_featmap":
+            raise UserError("pool_norm=True is for out_type='avg_featmap', whose output it norms")
         if self.out_type == "featmap" and self.arch.patch_drop_rate:
             raise UserError(
                 "out_type='featmap' needs every patch: set patch_drop_rate=0, or take another "

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..layers.attention_kinds import ATTENTIONS, attention_options
-from ..layers.position import PosInterpolation
-from .base import check_rate, to_pair
+from ..layers.position import MODES, PosInterpolation
+from .base import check_rate, is_integer, is_number, to_pair
 
 POSITIONS = ("none", "learned", "sinusoid1d", "sincos2d", "rope2d", "decomposed")
 MLPS = ("gelu", "quick_gelu", "swiglu")
@@ -110,7 +110,7 @@ class ViTArch:
 
     @property
     def positions(self) -> tuple[str, ...]:
-        return (self.position,) if isinstance(self.position, str) else tuple(self.position)
+        return tuple(_as_list(self.position))
 
     @property
     def interpolation(self) -> PosInterpolation:
@@ -118,12 +118,11 @@ class ViTArch:
 
     def attention_of(self, block: int) -> tuple[str, dict[str, Any]]:
         """Kind and options of the attention of a block."""
-        spec = self.attention
-        kinds = [spec] if isinstance(spec, str | Mapping) else list(spec)
+        kinds = _as_list(self.attention)
         if not kinds:
             raise UserError("attention is an empty sequence; name at least one kind")
         chosen = kinds[block % len(kinds)]
-        options = {"type": chosen} if isinstance(chosen, str) else dict(chosen)
+        options = dict(chosen) if isinstance(chosen, Mapping) else {"type": chosen}
         kind = options.pop("type", None)
         if kind not in ATTENTIONS:
             raise UserError(
@@ -145,15 +144,25 @@ class ViTArch:
         """Raise a UserError where the settings can't work, in words."""
         for name in ("embed_dims", "depth", "in_channels"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not is_integer(value) or value < 1:
                 raise UserError(f"{name} must be a positive integer, not {value!r}")
-        if not isinstance(self.heads, int) or self.heads < 1 or self.embed_dims % self.heads:
+        if not is_integer(self.heads) or self.heads < 1 or self.embed_dims % self.heads:
             raise UserError(
                 f"embed_dims={self.embed_dims} does not divide into num_heads={self.heads}; "
                 "choose num_heads so that it does (None: heads of width 64)"
             )
-        if not isinstance(self.num_registers, int) or self.num_registers < 0:
+        if not is_integer(self.num_registers) or self.num_registers < 0:
             raise UserError(f"num_registers must be 0 or more, not {self.num_registers!r}")
+        for name in ("mlp_ratio", "norm_eps", "rope_base"):
+            value = getattr(self, name)
+            if not is_number(value) or value <= 0:
+                raise UserError(f"{name} must be a positive number, not {value!r}")
+        value = self.layer_scale_init
+        if value is not None and not is_number(value):
+            raise UserError(f"layer_scale_init must be a number or None, not {value!r}")
+        value = self.rope_rescale
+        if value is not None and (not is_number(value) or value < 1):
+            raise UserError(f"rope_rescale must be 1 or more, or None, not {value!r}")
         for name in ("drop_rate", "attn_drop_rate", "drop_path_rate", "patch_drop_rate"):
             check_rate(name, getattr(self, name))
         if self.mlp not in MLPS:
@@ -189,6 +198,8 @@ class ViTArch:
         ):
             if kind in self.positions and width % 4:
                 raise UserError(f"position '{kind}' needs a width that divides by 4, not {width}")
+        if not isinstance(self.pos_interpolation, Mapping):
+            raise UserError(f"pos_interpolation must be a dict, not {self.pos_interpolation!r}")
         known = list(PosInterpolation.__dataclass_fields__)
         for name in self.pos_interpolation:
             if name not in known:
@@ -196,8 +207,19 @@ class ViTArch:
                     f"pos_interpolation has no field '{name}'{nearest(name, known) or '.'} "
                     f"Its fields: {', '.join(known)}"
                 )
+        if self.interpolation.mode not in MODES:
+            raise UserError(
+                f"pos_interpolation: mode must be one of {', '.join(MODES)}, "
+                f"not {self.interpolation.mode!r}"
+            )
         self.grid, self.pos_grid  # noqa: B018  (they check the sizes)
 
     def _grid_of(self, size: int | Sequence[int], name: str) -> tuple[int, int]:
         (height, width), (ph, pw) = to_pair(size, name), self.patch
         return -(-height // ph), -(-width // pw)
+
+
+def _as_list(value: Any) -> list:
+    """A sequence as a list; a single value as a list of it."""
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return list(value) if several else [value]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+MODES = ("bicubic", "bilinear", "nearest")
+
 
 @dataclass(frozen=True)
 class PosInterpolation:
