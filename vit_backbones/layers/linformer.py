@@ -28,7 +28,7 @@ class LinformerAttention(EfficientAttention):
             'key-value' (and F is E).
 
     Raises:
-        UserError: ``rank`` is no positive integer, or ``sharing`` is unknown.
+        UserError: ``rank`` or ``grid`` is not positive, or ``sharing`` is unknown.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class LinformerAttention(EfficientAttention):
         **kwargs,
     ) -> None:
         check_positive("rank", rank)
+        if len(grid) != 2 or any(not isinstance(side, int) or side < 1 for side in grid):
+            raise UserError(f"grid must be two positive integers (height, width), not {grid!r}")
         if sharing not in SHARING:
             raise UserError(
                 f"sharing {sharing!r} is unknown{nearest(sharing, SHARING) or '.'} "
