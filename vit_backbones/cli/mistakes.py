@@ -39,11 +39,11 @@ def explain(error: Exception) -> str | None:
         # one raised in a data loader's worker arrives wrapped in that worker's traceback
         return str(error).rsplit("UserError: ", 1)[-1]
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if isinstance(error, TypeError) and (message := _unexpected_argument(str(error), frames[-1])):
-        return message
     builds = [frame for frame in frames if _is_build(frame)]
+    if isinstance(error, TypeError) and (message := _unexpected_argument(error, builds, frames)):
+        return message
     if not builds:
-        return None
+        return _refused_by_mmengine(error, frames[-1])
     if builds[-1].f_locals.get("obj_cls") is None:
         return _unknown_type(error, builds[-1])
     return _refused(error, builds[-1], frames[-1])
@@ -54,12 +54,24 @@ def _is_build(frame: FrameType) -> bool:
     return frame.f_code.co_name == "build_from_cfg" and "registry" in frame.f_locals
 
 
-def _unexpected_argument(text: str, caller: FrameType) -> str | None:
-    found = re.search(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text)
-    if not found or not caller.f_globals.get("__name__", "").startswith("mmengine."):
-        return None  # mmengine passes on what a config says; other callers' faults are their own
+def _in_mmengine(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").startswith("mmengine.")
+
+
+def _unexpected_argument(
+    error: TypeError, builds: list[FrameType], frames: list[FrameType]
+) -> str | None:
+    pattern = r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+    if not (found := re.search(pattern, str(error))):
+        return None
     name, argument = found.groups()
-    built = caller.f_locals.get("obj_cls") or caller.f_globals.get(name)
+    if builds and argument in builds[-1].f_locals["args"]:
+        built = builds[-1].f_locals["obj_cls"]
+        name = getattr(built, "__name__", name)
+    elif _in_mmengine(frames[-1]):  # it passes on what the config says, a loop's settings say
+        built = frames[-1].f_globals.get(name)
+    else:
+        return None
     known = _argument_names(built) if built else []
     hint = nearest(argument, known) or (f"; it takes {', '.join(known)}" if known else "")
     return f"{name} in the config has no argument '{argument}'{hint}"
@@ -71,6 +83,15 @@ def _unknown_type(error: Exception, build: FrameType) -> str | None:
         return None
     hint = nearest(wanted.rsplit(".", 1)[-1], _known_names(registry))
     return f"type='{wanted}' in the config: there is no such {registry.name}{hint}"
+
+
+def _refused_by_mmengine(error: Exception, last: FrameType) -> str | None:
+    """A loop or a schedule, which mmengine builds without a registry, does not like its values."""
+    if not _in_mmengine(last) or last.f_code.co_name != "__init__" or "self" not in last.f_locals:
+        return None
+    name = type(last.f_locals["self"]).__name__
+    wrong = isinstance(error, AssertionError | ValueError) and str(error)
+    return f"{name} in the config: {error}" if wrong else None
 
 
 def _refused(error: Exception, build: FrameType, last: FrameType) -> str | None:

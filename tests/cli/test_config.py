@@ -1,0 +1,73 @@
+"""Finding, reading and overriding configs."""
+
+from __future__ import annotations
+
+import pytest
+
+from vit_backbones import UserError
+from vit_backbones.cli.config import choose_work_dir, find_config, read_config
+
+
+@pytest.mark.parametrize("name", ["vit_digits", "vit_digits.py", "configs/vit_digits.py"])
+def test_configs_that_ship_are_found_by_name_from_anywhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name).name == "vit_digits.py"
+
+
+def test_a_path_comes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vit_digits.py").write_text("a = 1")
+    assert read_config("vit_digits.py").a == 1
+
+
+@pytest.mark.parametrize("name", ["vit_digit", "configs/vit_digit.py"])
+def test_unknown_config_names_the_nearest(name):
+    with pytest.raises(UserError, match="did you mean 'vit_digits'"):
+        find_config(name)
+
+
+def test_a_path_elsewhere_is_not_taken_for_a_name():
+    with pytest.raises(UserError, match=r"no config at other/vit_digits\.py"):
+        find_config("other/vit_digits.py")
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("a = (", "SyntaxError"),
+        ("_base_ = 'none.py'", "none.py"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        ("a = b", "NameError"),
+    ],
+)
+def test_a_config_that_cannot_be_read(text, reason, tmp_path):
+    path = tmp_path / "c.py"
+    path.write_text(text)
+    with pytest.raises(UserError, match=reason) as caught:
+        read_config(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_options_are_applied():
+    cfg = read_config("vit_digits", {"train_cfg.max_epochs": 3, "model.backbone.drop_rate": 0.1})
+    assert cfg.train_cfg.max_epochs == 3
+    assert cfg.model.backbone.drop_rate == 0.1  # new here, known to the encoder
+
+
+def test_options_that_nothing_would_read():
+    with pytest.raises(UserError, match="no 'trian_cfg', did you mean 'train_cfg'"):
+        read_config("vit_digits", {"trian_cfg.max_epochs": 3})
+
+
+def test_options_that_do_not_fit():
+    with pytest.raises(UserError, match="--cfg-options"):
+        read_config("vit_digits", {"train_pipeline.99.type": "Resize"})
+
+
+def test_work_dir_is_the_option_the_config_or_the_name():
+    cfg = read_config("vit_digits")
+    choose_work_dir(cfg, None)
+    assert cfg.work_dir == "work_dirs/vit_digits"
+    choose_work_dir(cfg, "x")
+    choose_work_dir(cfg, None)
+    assert cfg.work_dir == "x"

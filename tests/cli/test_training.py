@@ -1,0 +1,111 @@
+"""What the options of tools/train.py make of a config."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from vit_backbones import UserError
+from vit_backbones.cli import training
+
+OPTIONS = dict(
+    config="vit_digits",
+    work_dir=None,
+    data_root=None,
+    cfg_options=None,
+    launcher="none",
+    resume=None,
+    pretrained=None,
+    seed=None,
+    deterministic=False,
+    amp=False,
+    auto_scale_lr=False,
+    no_validate=False,
+)
+
+
+def config(**options) -> Config:
+    return training.training_config(Namespace(**{**OPTIONS, **options}))
+
+
+def test_without_options_the_config_is_as_it_is_written():
+    cfg = config()
+    assert cfg.randomness.seed is None
+    assert not cfg.resume
+    assert not cfg.auto_scale_lr.get("enable", False)
+    assert cfg.work_dir == "work_dirs/vit_digits"
+
+
+def test_seed_and_determinism(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    cfg = config(seed=0, deterministic=True)
+    assert (cfg.randomness.seed, cfg.randomness.deterministic) == (0, True)
+
+
+def test_resume_from_the_work_folder_or_a_file(tmp_path):
+    cfg = config(resume="auto", cfg_options={"load_from": "other.pth"})
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    file = tmp_path / "epoch_1.pth"
+    file.touch()
+    cfg = config(resume=str(file))
+    assert (cfg.resume, cfg.load_from) == (True, str(file))
+
+
+def test_auto_scale_lr_needs_the_batch_size_of_the_recipe():
+    assert config(auto_scale_lr=True).auto_scale_lr.enable
+    with pytest.raises(UserError, match="base_batch_size"):
+        config(auto_scale_lr=True, cfg_options={"auto_scale_lr": None})
+
+
+def test_no_validate():
+    cfg = config(no_validate=True)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+
+
+def test_loaders_of_mmpretrain_get_what_its_own_tools_set():
+    cfg = config(cfg_options={"train_dataloader.num_workers": 0})
+    assert cfg.train_dataloader.collate_fn.type == "default_collate"
+    assert not cfg.train_dataloader.persistent_workers  # torch refuses it without workers
+    assert config().train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_mixed_precision_of_a_config_needs_a_gpu(on_gpu, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: on_gpu)
+    wrapper = {"optim_wrapper.type": "AmpOptimWrapper", "optim_wrapper.loss_scale": "dynamic"}
+    cfg = config(cfg_options=wrapper)
+    assert cfg.optim_wrapper.type == ("AmpOptimWrapper" if on_gpu else "OptimWrapper")
+    assert ("loss_scale" in cfg.optim_wrapper) is on_gpu
+    assert ("No GPU here" in capsys.readouterr().out) is not on_gpu
+
+
+def test_amp(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert config(amp=True).optim_wrapper.type == "AmpOptimWrapper"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="needs a GPU"):
+        config(amp=True)
+
+
+def test_pretrained_weights_are_the_encoders(tmp_path):
+    file = tmp_path / "weights.pth"
+    torch.save({"cls_token": torch.zeros(1, 1, 64)}, file)
+    init_cfg = config(pretrained=str(file)).model.backbone.init_cfg
+    assert init_cfg == dict(type="Pretrained", checkpoint=str(file))
+
+
+def test_compile_goes_for_the_encoder():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = torch.nn.Linear(2, 2)
+
+    model = Model()
+    training.compile_backbone(Namespace(model=model))
+    assert model.backbone._compiled_call_impl is not None
+    assert list(model.state_dict()) == ["backbone.weight", "backbone.bias"]
+    with pytest.raises(UserError, match="no backbone"):
+        training.compile_backbone(Namespace(model=torch.nn.Linear(1, 1)))
