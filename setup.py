@@ -79,6 +79,7 @@ setup(
         "numpy",
         "pillow",
         "safetensors",
+        "huggingface_hub",
         "rich",
         "matplotlib",
         "scikit-learn",

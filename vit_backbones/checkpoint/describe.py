@@ -1,0 +1,55 @@
+"""Saying which of our presets some weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..backbones.presets import PRESETS, build_backbone
+from .layouts import NAMES
+from .layouts.layout import matches
+
+Shape = tuple[int, ...]
+
+
+def describe(model_type: str, native: Mapping[str, Tensor]) -> str:
+    """'vit_s16 or deit_s16 or dino_s16 (width 384, 12 blocks)', or only numbers."""
+    kernel = native.get("patch_embed.proj.weight")
+    width = "no patch embedding" if kernel is None else f"width {len(kernel)}"
+    blocks = sum(name.endswith(".norm1.weight") for name in native)
+    presets = likeliest_presets(model_type, native)
+    name = " or ".join(presets) if presets else f"a {model_type} like no preset"
+    return f"{name} ({width}, {blocks} blocks)"
+
+
+def likeliest_presets(model_type: str, native: Mapping[str, Tensor]) -> list[str]:
+    """The presets whose parameters are most like these by name and shape, [] where none's are.
+
+    They are several where the same parameters serve several recipes.
+    """
+    shapes = {n: tuple(t.shape) for n, t in native.items() if matches(NAMES[model_type], n)}
+    kernel = shapes.get("patch_embed.proj.weight")
+    scores = {}
+    for name, preset in PRESETS.items():
+        width = preset.settings.get("embed_dims")
+        if preset.type != model_type or (None not in (kernel, width) and kernel[0] != width):
+            continue
+        own = _preset_shapes(name)
+        both = own.keys() & shapes.keys()
+        same = sum(own[n] == shapes[n] for n in both)
+        if 2 * same > len(shapes):
+            # a name that the preset hasn't weighs more than one that the file lacks, which may
+            # be a part
+            foreign, lacking = len(shapes.keys() - both), len(own.keys() - both)
+            scores[name] = 2 * same - len(both) - 2 * foreign - lacking
+    best = max(scores.values(), default=0)
+    return [name for name, score in scores.items() if score == best]
+
+
+@cache
+def _preset_shapes(name: str) -> dict[str, Shape]:
+    with torch.device("meta"):
+        return {n: tuple(t.shape) for n, t in build_backbone(name).state_dict().items()}

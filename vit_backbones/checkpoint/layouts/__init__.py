@@ -1,0 +1,68 @@
+"""Other projects' state dicts: which names they give to the parameters of our encoders."""
+
+from .google import GOOGLE
+from .layout import Layout, StateDict
+from .vit import (
+    MMPRETRAIN,
+    MMPRETRAIN_GATED,
+    MMPRETRAIN_SAM,
+    OPENAI_CLIP,
+    TIMM,
+    TIMM_DINOV3,
+    TIMM_DINOV3_GATED,
+    TIMM_SAM,
+    TORCHVISION,
+    VIT_NAMES,
+)
+from .vit_huggingface import (
+    HF_CLIP,
+    HF_DINOV2,
+    HF_DINOV2_GATED,
+    HF_DINOV3,
+    HF_DINOV3_GATED,
+    HF_VIT,
+    HF_VITDET,
+)
+
+# Patterns of our own names, by type of encoder.
+NAMES: dict[str, tuple[str, ...]] = {"VisionTransformer": VIT_NAMES}
+
+# What is recognised in files, by type of encoder; the native layout first.
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "VisionTransformer": (
+        TIMM,
+        TORCHVISION,
+        MMPRETRAIN,
+        MMPRETRAIN_GATED,
+        MMPRETRAIN_SAM,
+        HF_VIT,
+        HF_DINOV2,
+        HF_DINOV2_GATED,
+        HF_DINOV3,
+        HF_DINOV3_GATED,
+        HF_CLIP,
+        HF_VITDET,
+        OPENAI_CLIP,
+        GOOGLE,
+    ),
+}
+
+# What can be written, by project and type of encoder: in the first layout that holds the encoder.
+TARGETS: dict[str, dict[str, tuple[Layout, ...]]] = {
+    "timm": {"VisionTransformer": (TIMM_DINOV3, TIMM_DINOV3_GATED, TIMM_SAM, TIMM)},
+    "mmpretrain": {"VisionTransformer": (MMPRETRAIN_SAM, MMPRETRAIN, MMPRETRAIN_GATED)},
+    "torchvision": {"VisionTransformer": (TORCHVISION,)},
+    "huggingface": {
+        "VisionTransformer": (
+            HF_DINOV3,
+            HF_DINOV3_GATED,
+            HF_VIT,
+            HF_DINOV2,
+            HF_DINOV2_GATED,
+            HF_CLIP,
+            HF_VITDET,
+        )
+    },
+}
+
+__all__ = ["LAYOUTS", "NAMES", "TARGETS", "Layout", "StateDict"]

@@ -1,0 +1,230 @@
+"""Loading any published file into an encoder, or refusing it with the model unchanged."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from mmengine.dist import is_main_process
+from rich.console import Console
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .describe import describe
+from .layouts import LAYOUTS, NAMES, StateDict
+from .layouts.layout import matches
+from .reading import find_weights, read_state_dict
+from .recognition import Reading, identify, read_as
+from .report import LoadReport
+from .resizing import resize_input_channels, resize_patch_kernel
+from .sources import locate
+
+if TYPE_CHECKING:
+    from ..backbones.base import Backbone
+
+KERNEL = "patch_embed.proj.weight"
+# What an encoder may do without: maps need no class token, and the outputs say which final norms
+# there are. Anything else of the encoder that is left over makes another model of it.
+DISPENSABLE = ("cls_token", "norm.*", "fc_norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*")
+
+
+def load_checkpoint(
+    model: Backbone,
+    source: str | Path | Mapping[str, Tensor],
+    *,
+    prefix: str | None = None,
+    strict: bool = True,
+    quiet: bool = False,
+) -> LoadReport:
+    """Load published weights into an encoder.
+
+    The layout (timm, torchvision, Hugging Face, mmpretrain, mmdet, Google, the authors' own) and
+    the prefix are recognised; position embeddings, relative position tables and patch kernels are
+    resized to the model; heads are left aside.
+
+    Args:
+        model: The encoder; changed only when all is well.
+        source: A state dict; or the path of a .pth, .safetensors, .npz, ... file, a folder that
+            transformers wrote, a URL, ``hf://org/name`` or ``timm/name`` (:func:`locate`).
+        prefix: Look only at the names that begin so, as OpenMMLab's init_cfg has it. Needed only
+            where a file holds several encoders.
+        strict: Raise when a parameter of the encoder stays unfilled; False only reports it.
+        quiet: Don't print the report.
+
+    Raises:
+        UserError: The file can't be read; it is of another model; a parameter stays unfilled,
+            doesn't fit or isn't finite. The model is as before.
+    """
+    if isinstance(source, Mapping):
+        state, name = find_weights(source, "the state dict"), "the state dict"
+    else:
+        path = locate(source)
+        state, name = read_state_dict(path), str(path)
+    kind = _type_of(model)
+    inside, outside = _split_by_prefix(state, prefix, name)
+    reading = read_as(kind, model.state_dict(), inside)
+    if reading is None:
+        raise UserError(_unknown_message(kind, inside, name))
+    native = reading.translate(inside)
+    fitted, unused = _fit(model, native)
+
+    own = model.state_dict()
+    report = LoadReport(name, reading.layout.name, reading.prefix)
+    report.filled = [n for n in own if n in fitted]
+    report.unfilled = {
+        n: "of another shape" if n in native else "not in the file" for n in own if n not in fitted
+    }
+    report.resized = {
+        n: (tuple(native[n].shape), tuple(own[n].shape))
+        for n in report.filled
+        if n in native and native[n].numel() != own[n].numel()
+    }
+    report.left = _left_aside(reading, inside, unused)
+    report.left |= dict.fromkeys(outside, "not part of the encoder")
+
+    missing = [n for n in report.unfilled if not model.may_start_new(n)]
+    surplus = [n for n in unused if matches(NAMES[kind], n) and not matches(DISPENSABLE, n)]
+    if (strict and (missing or surplus)) or not fitted:
+        raise UserError(_refusal(model, report, missing, surplus, inside, native))
+    _refuse_not_finite(fitted, name)
+    model.load_state_dict(fitted, strict=False)
+    if not quiet and is_main_process():
+        Console(stderr=True).print(report)
+    return report
+
+
+def _type_of(model: nn.Module) -> str:
+    for cls in type(model).__mro__:
+        if cls.__name__ in LAYOUTS:
+            return cls.__name__
+    raise UserError(
+        f"load_checkpoint fills an encoder ({', '.join(LAYOUTS)}), not a {type(model).__name__}; "
+        "of a whole model give its .backbone"
+    )
+
+
+def _split_by_prefix(
+    state: StateDict, prefix: str | None, source: str
+) -> tuple[StateDict, list[str]]:
+    """The part of the state dict that the user named, and the names of the rest."""
+    inside = {n: t for n, t in state.items() if n.startswith(prefix or "")}
+    if not inside:
+        parts = sorted({f"'{n.split('.')[0]}.'" for n in state if "." in n})
+        raise UserError(
+            f"{source} has no names that begin with '{prefix}'; they begin with "
+            f"{', '.join(parts[:8])}. Without a prefix the encoder is found by itself"
+        )
+    return inside, [n for n in state if n not in inside]
+
+
+def _fit(model: Backbone, native: StateDict) -> tuple[StateDict, list[str]]:
+    """The file's weights in the model's shapes, as far as they fit, and the names of the others.
+
+    A copy of the model without memory loads them, so that its own hooks resize positions and
+    tables.
+    """
+    own = model.state_dict()
+    candidates = dict(native)
+    if KERNEL in native and native[KERNEL].ndim == own[KERNEL].ndim:
+        _, channels, *size = own[KERNEL].shape
+        kernel = resize_input_channels(native[KERNEL], channels)
+        candidates[KERNEL] = resize_patch_kernel(kernel, (size[0], size[1]))
+    for name, tensor in native.items():
+        if name in own and tensor.ndim < own[name].ndim and tensor.numel() == own[name].numel():
+            candidates[name] = tensor.reshape(own[name].shape)
+        elif name == "pos_embed" and tensor.ndim == 2:
+            candidates[name] = tensor[None]
+    empty = _without_memory(model)
+    try:
+        unused = empty.load_state_dict(candidates, strict=False, assign=True).unexpected_keys
+    except RuntimeError:  # some have another shape; the others are loaded
+        unused = [name for name in native if name not in own]
+    return {n: t for n, t in empty.state_dict().items() if not t.is_meta}, unused
+
+
+def _without_memory(model: Backbone) -> Backbone:
+    """A copy of the model on the meta device, made without copying its weights."""
+    memo: dict[int, Tensor] = {id(b): b.to("meta") for b in model.buffers()}
+    memo |= {
+        id(p): nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in model.parameters()
+    }
+    return copy.deepcopy(model, memo)
+
+
+def _left_aside(reading: Reading, state: StateDict, unused: list[str]) -> dict[str, str]:
+    """Names that were not used, and why."""
+    left = {}
+    for name in state:
+        if not name.startswith(reading.prefix):
+            left[name] = "not part of the encoder"
+        elif reading.layout.ignores(name.removeprefix(reading.prefix)):
+            left[name] = "not needed"
+    for name in unused:
+        of_encoder = matches(NAMES[reading.type], name)
+        left[name] = "the model has no such part" if of_encoder else "not part of the encoder"
+    return left
+
+
+def _refuse_not_finite(fitted: StateDict, source: str) -> None:
+    for name, tensor in fitted.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{source} was refused: its {name} holds NaN or infinite values, so the run that "
+                "wrote it had diverged; take an earlier checkpoint"
+            )
+
+
+def _unknown_message(kind: str, state: StateDict, source: str) -> str:
+    found = identify(state)
+    if found is not None:
+        return (
+            f"{source} holds no {kind}, but a {found.type} in the {found.layout.name} layout: "
+            f"{describe(found.type, found.native)}"
+        )
+    names = ", ".join(list(state)[:4])
+    known = dict.fromkeys(layout.name.split(",")[0] for layout in LAYOUTS[kind])
+    return (
+        f"{source} holds no {kind} in a known layout. Its names: {names}, ... "
+        f"The known layouts: {', '.join(known)}"
+    )
+
+
+def _refusal(
+    model: Backbone,
+    report: LoadReport,
+    missing: list[str],
+    surplus: list[str],
+    state: StateDict,
+    native: StateDict,
+) -> str:
+    own = model.state_dict()
+    shapes = {
+        n: f" is {tuple(native[n].shape)} in the file, {tuple(own[n].shape)} in the model"
+        for n in missing
+        if n in native
+    }
+    problems = []
+    if missing:
+        problems.append(
+            f"does not fill {len(missing)} of the {len(own)} parameters of the encoder: "
+            + _some([n + shapes.get(n, "") for n in missing])
+        )
+    if surplus:
+        problems.append(
+            f"holds {len(surplus)} parameters for which the encoder has no place: {_some(surplus)}"
+        )
+    found = identify(state)
+    file, encoder = describe(found.type, found.native), describe(_type_of(model), own)
+    if file == encoder and not shapes and not surplus:
+        advice = f"It looks like a part of {file}: get the whole file."
+    else:
+        advice = f"This file looks like {file}; the model like {encoder}. Build what the file is."
+    return f"{report.source} {' and '.join(problems)}.\n{advice} strict=False loads only what fits"
+
+
+def _some(items: list[str]) -> str:
+    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
+    return ", ".join(items[:3]) + more

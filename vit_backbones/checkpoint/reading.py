@@ -1,0 +1,268 @@
+"""State dicts out of files, recognised by their content, without running code from them."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import collections
+import hashlib
+import io
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+
+# Where projects put the weights in what they save, best first: a moving average or a teacher before
+# the raw weights. mmengine's 'ema_state_dict' comes last: its EMAHook swaps the two when it saves,
+# so that the average is in 'state_dict'.
+WRAPPERS = (
+    "model_ema",
+    "state_dict_ema",
+    "teacher",
+    "target_encoder",
+    "state_dict",
+    "model",
+    "model_state",
+    "student",
+    "module",
+    "encoder",
+    "ema_state_dict",
+)
+EXPECTED = "expected weights in a .pth, .pt, .bin, .safetensors, .npz or (detectron2) .pkl file"
+LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch < 1.6
+# Trained weights shrink by a tenth or so; what shrinks a hundredfold was made to fill memory.
+MAX_COMPRESSION = 100
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name.
+
+    Wrappers (``{'state_dict': ...}`` and the like, nested ones too) are opened; of several copies
+    of the weights the moving average or the teacher is taken.
+
+    Raises:
+        UserError: As :func:`read_checkpoint`, or there are no named tensors in the file.
+    """
+    state = find_weights(read_checkpoint(path), str(path))
+    claimed = sum(t.numel() * t.element_size() for t in state.values())
+    _check_size(Path(path), claimed)
+    return state
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """All that a file of torch, safetensors, numpy (.npz) or detectron2 (.pkl) holds.
+
+    Raises:
+        UserError: The file is missing, empty, damaged, not the one that its name promises, of
+            another kind, or holds code, which is not run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {EXPECTED}"
+        )
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise UserError(f"{path} is empty: 0 bytes. Download or save it again")
+    verify_hash(path)
+    try:
+        if head.startswith(b"PK"):
+            return _read_zip(path)
+        if head[8:9] == b"{":
+            return safetensors.torch.load_file(path)
+        if head.startswith(LEGACY_TORCH):
+            return _read_torch(path)
+        if head.startswith(b"\x80"):
+            return _read_arrays(path)
+    except UserError:
+        raise
+    except Exception as error:  # parsers of damaged files raise whatever they run into
+        raise UserError(
+            f"{path} can't be read: {_reason(error)}. It is damaged, cut short or of another kind; "
+            f"{EXPECTED}. Download or save it again"
+        ) from error
+    content = f"; it begins with the text '{_text(head)}'" if _text(head) else ""
+    raise UserError(f"{path} is no checkpoint{content}; {EXPECTED}")
+
+
+def find_weights(content: Any, source: str) -> dict[str, Tensor]:
+    """The state dict in what a checkpoint holds.
+
+    Raises:
+        UserError: There are no named tensors in it.
+    """
+    outer = content
+    while isinstance(content, Mapping):
+        inner = (content.get(name) for name in WRAPPERS)
+        wrapped = next((w for w in inner if isinstance(w, Mapping) and w), None)
+        if wrapped is None:
+            tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+            if tensors:
+                return tensors
+            break
+        content = wrapped
+    raise UserError(
+        f"{source} holds no weights (tensors by name), but {_describe(outer)}. Expected the "
+        f"state dict itself, or a dict that has it under one of: {', '.join(WRAPPERS)}"
+    )
+
+
+def verify_hash(path: Path) -> None:
+    """Hold a file against the start of its SHA-256 where its name gives that, as the names of
+    torchvision's and OpenMMLab's files do: ``name-xxxxxxxx.pth``.
+
+    Raises:
+        UserError: The two differ.
+    """
+    promised = re.search(r"-([0-9a-f]{8,64})\.\w+$", path.name)
+    if promised is None or re.fullmatch(r"20\d\d[01]\d[0-3]\d", promised[1]):  # nothing, or a date
+        return
+    found = sha256(path)
+    if not found.startswith(promised[1]):
+        raise UserError(
+            f"{path} is not the file that its name promises: its SHA-256 begins with "
+            f"{found[: len(promised[1])]}, not {promised[1]}. It is damaged or was changed: "
+            f"download it again, or, if the change is yours, take '-{promised[1]}' out of the name"
+        )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_zip(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        _check_size(path, sum(member.file_size for member in archive.infolist()))
+        names = archive.namelist()
+        if any(name.endswith(".npy") for name in names):
+            return _read_npz(archive)
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise UserError(
+            f"{path} was not opened: it is a TorchScript program, not a file of weights. Take "
+            "the project's state dict or .safetensors file"
+        )
+    return _read_torch(path)
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        # Namespace: the command line that the authors of DeiT, MAE and DINO save with the weights
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise _holds_code(path, found[1]) from error
+        raise
+
+
+def _read_npz(archive: zipfile.ZipFile) -> dict[str, Tensor]:
+    arrays = {}
+    for member in archive.infolist():
+        data = io.BytesIO(archive.read(member))  # of the size that the archive claims at most
+        version = np.lib.format.read_magic(data)
+        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+        shape, _, dtype = read_header(data)
+        if dtype.itemsize * np.prod(shape, dtype=object) != member.file_size - data.tell():
+            raise UserError(
+                f"{archive.filename} was not opened: {member.filename} in it claims to be {dtype} "
+                f"of shape {shape}, but has {member.file_size - data.tell()} bytes"
+            )
+        data.seek(0)
+        arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(data)
+    return _to_tensors(arrays)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads dicts, lists, strings, numbers and numpy's arrays, nothing else."""
+
+    ALLOWED = {
+        "collections.OrderedDict": collections.OrderedDict,
+        "_codecs.encode": codecs.encode,  # bytes, in old protocols
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        "numpy.core.multiarray._reconstruct": np.zeros(0).__reduce__()[0],
+        "numpy.core.multiarray.scalar": np.float64(0).__reduce__()[0],
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        full_name = f"{module.replace('numpy._core', 'numpy.core')}.{name}"
+        if full_name not in self.ALLOWED:
+            raise _NotAllowed(f"{module}.{name}")
+        return self.ALLOWED[full_name]
+
+
+class _NotAllowed(Exception):
+    """A pickle asks for something that is neither plain Python nor an array."""
+
+
+def _read_arrays(path: Path) -> Any:
+    """detectron2's files: a pickle of numpy's arrays."""
+    with path.open("rb") as file:
+        try:
+            return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
+        except _NotAllowed as error:
+            raise _holds_code(path, str(error)) from error
+
+
+def _to_tensors(content: Any) -> Any:
+    """Numpy's arrays of numbers, in nested dicts too, as tensors."""
+    if isinstance(content, Mapping):
+        return {name: _to_tensors(value) for name, value in content.items()}
+    if not isinstance(content, np.ndarray):
+        return content
+    if content.dtype.kind == "V" and content.dtype.itemsize == 2:  # bfloat16, unknown to numpy
+        return torch.from_numpy(content.view(np.int16).copy()).view(torch.bfloat16)
+    if content.dtype.kind in "biufc":
+        return torch.from_numpy(content.astype(content.dtype.newbyteorder("="), order="C"))
+    return content
+
+
+def _holds_code(path: Path, name: str) -> UserError:
+    return UserError(
+        f"{path} was not opened: besides weights it holds {name}, whose loading could run code "
+        "from the file. Ask its author for the weights alone, or for a .safetensors file"
+    )
+
+
+def _check_size(path: Path, claimed: int) -> None:
+    size = path.stat().st_size
+    if claimed > MAX_COMPRESSION * size:
+        raise UserError(
+            f"{path} was not opened: its {size:,} bytes claim to unpack to {claimed:,}, which no "
+            "file of trained weights does"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """One line; without torch's advice to load files that could run code."""
+    message = str(error).split("WeightsUnpickler error:")[-1].strip()
+    return message.splitlines()[0].rstrip(".") if message else type(error).__name__
+
+
+def _text(head: bytes) -> str:
+    """The start of a text file; '' for another file."""
+    text = head.decode("utf-8", errors="ignore")
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    return line if all(c.isprintable() or c.isspace() for c in text) else ""
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, Mapping):
+        names = ", ".join(repr(str(k)) for k in list(content)[:5])
+        return f"a dict of {len(content)} entries ({names}{', ...' if len(content) > 5 else ''})"
+    return f"a {type(content).__name__}"

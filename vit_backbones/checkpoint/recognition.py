@@ -1,0 +1,72 @@
+"""Finding an encoder in a state dict: whose layout, behind which prefix, likely which preset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .layouts import LAYOUTS, NAMES, Layout, StateDict
+from .layouts.layout import matches
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a state dict.
+
+    Attributes:
+        type: Type of encoder.
+        layout, prefix: Whose names, and what stands before them.
+        native: What is behind the prefix, by our names, without values (on the meta device).
+    """
+
+    type: str
+    layout: Layout
+    prefix: str
+    native: StateDict
+
+    def translate(self, state: Mapping[str, Tensor]) -> StateDict:
+        """The weights themselves, by our names."""
+        return self.layout.to_native(_inside(state, self.prefix))
+
+
+def read_as(model_type: str, own: Mapping[str, Tensor], state: StateDict) -> Reading | None:
+    """The reading that finds most of the parameters ``own`` of an encoder in a state dict.
+
+    Of several copies of the encoder the one whose shapes fit is taken, then a teacher or average.
+    """
+
+    def score(reading: Reading) -> tuple:
+        found = own.keys() & reading.native.keys()
+        same = sum(own[name].shape == reading.native[name].shape for name in found)
+        averaged = any(word in reading.prefix for word in ("teacher", "ema", "target"))
+        return len(found), same, averaged, -len(reading.native)
+
+    readings = list(_readings(model_type, state))
+    best = max(readings, key=score, default=None)
+    return best if best is not None and score(best)[0] else None
+
+
+def identify(state: StateDict) -> Reading | None:
+    """The reading that makes sense of most names, whatever the type of encoder."""
+
+    def score(reading: Reading) -> tuple:
+        known = sum(matches(NAMES[reading.type], name) for name in reading.native)
+        return known, -len(reading.native)
+
+    readings = [reading for kind in LAYOUTS for reading in _readings(kind, state)]
+    best = max(readings, key=score, default=None)
+    return best if best is not None and score(best)[0] else None
+
+
+def _readings(model_type: str, state: StateDict) -> Iterator[Reading]:
+    shapes = {name: tensor.to("meta") for name, tensor in state.items()}
+    for layout in LAYOUTS[model_type]:
+        for prefix in sorted(layout.prefixes(shapes)):
+            native = layout.to_native(_inside(shapes, prefix))
+            yield Reading(model_type, layout, prefix, native)
+
+
+def _inside(state: Mapping[str, Tensor], prefix: str) -> StateDict:
+    return {n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)}
