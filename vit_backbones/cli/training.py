@@ -165,7 +165,8 @@ def use_cpu_processes(cfg: Config) -> None:
     """Several processes without a GPU: gloo, and a model wrapper that expects no device."""
     cfg.setdefault("env_cfg", {}).setdefault("dist_cfg", {})["backend"] = "gloo"
     cfg.setdefault(
-        "model_wrapper_cfg", dict(type="MMDistributedDataParallel", broadcast_buffers=False)
+        "model_wrapper_cfg",
+        dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False),
     )
     if cfg.launcher == "pytorch":
         # mmengine would choose a CUDA device first, which fails where there is none
