@@ -7,9 +7,11 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from .backbones.base import Backbone
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,15 @@ class Complexity:
     outputs: tuple[tuple[int, ...], ...]
 
 
-def count(model: nn.Module, size: tuple[int, int], in_channels: int = 3) -> Complexity:
+def count(model: Backbone, size: tuple[int, int]) -> Complexity:
     """Count on the meta device: any model and size, in a moment, without memory.
 
     Args:
-        model: An encoder; it is left as it is.
+        model: An encoder, on any device; it is left as it is.
         size: (H, W) of the image in pixels.
-        in_channels: Channels of the image.
     """
     meta = copy.deepcopy(model).to("meta").eval()
-    images = torch.empty(1, in_channels, *size, device="meta")
+    images = torch.empty(1, model.in_channels, *size, device="meta")
     flop_counter, activation_counter = FlopCounterMode(display=False), _ActivationCounter()
     with torch.no_grad(), flop_counter, activation_counter:
         outputs = meta(images)

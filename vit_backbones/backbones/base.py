@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -58,12 +59,13 @@ def resolve_arch(
 
 
 def to_pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
-    """``value`` as (height, width), both positive.
+    """``value`` as (height, width), both positive; one number is both.
 
     Raises:
         UserError: It is neither a positive integer nor two of them.
     """
-    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+    pair = tuple(value) if isinstance(value, Sequence) else (value,)
+    pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2 or not all(is_integer(v) and v > 0 for v in pair):
         raise UserError(f"{name} must be a positive integer or two (height, width), not {value!r}")
     return pair
@@ -134,6 +136,32 @@ class Backbone(BaseModule):
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
         self.with_cp = with_cp
+
+    def init_weights(self) -> None:
+        """As mmengine's, but ``dict(type='Pretrained', checkpoint=..., prefix=...)`` goes through
+        :func:`load_checkpoint`: any published layout, and an error where mmengine would go on with
+        nothing loaded.
+
+        Raises:
+            UserError: The checkpoint can't be loaded, or does not fill the encoder.
+        """
+        init_cfg, self.init_cfg = self.init_cfg, []
+        configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+        pretrained = [c for c in configs if c["type"] in ("Pretrained", PretrainedInit)]
+        try:
+            self.init_cfg = [c for c in configs if c not in pretrained]
+            super().init_weights()
+        finally:
+            self.init_cfg = init_cfg
+        for config in pretrained:
+            from ..checkpoint import load_checkpoint  # it knows the presets: not before they are
+
+            report = load_checkpoint(
+                self, config["checkpoint"], prefix=config.get("prefix"), quiet=True
+            )
+            print_log(str(report), logger="current")
+            if hasattr(self, "_params_init_info"):  # mmengine's log of what initialised what
+                update_init_info(self, init_info=f"loaded from {config['checkpoint']}")
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         """The modules and parameters that ``frozen_stages`` freezes (asked only when it is >=

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
 from ..backbones.base import Backbone, to_pair
@@ -19,26 +19,43 @@ from ..errors import UserError
 from ..registry import MODELS
 
 
-def show(args: Namespace, console: Console | None = None) -> None:
+def show(args: Namespace) -> None:
     """Print one preset's figures, or the list of presets.
 
     Raises:
         UserError: No such preset, a setting that can't work, or no preset matches.
     """
-    console = console or Console()
+    console = Console()
     if args.list is not None:
         console.print(preset_table(args.list))
-    elif args.name is None:
+        return
+    if args.name is None:
         raise UserError("give the name of a preset; --list shows them all")
-    else:
-        settings = dict(parse_setting(word) for word in args.settings)
-        model = build_on_meta(args.name, args.out_indices, settings)
-        size = (
-            to_pair(args.size[0] if len(args.size) == 1 else args.size, "--size")
-            if (args.size)
-            else to_pair(model.arch.img_size, "img_size")
-        )
-        console.print(model_tables(args.name, model, size, count(model, size)))
+    model = build_on_meta(args.name, args.settings, args.out_indices)
+    size = to_pair(args.size or model.arch.img_size, "--size")
+    complexity = count(model, size)
+    console.print(cost_table(args.name, args.settings, model, size, complexity))
+    console.print(output_table(model, complexity))
+
+
+def build_on_meta(
+    name: str, words: Sequence[str], out_indices: Sequence[int] | None = None
+) -> Backbone:
+    """The encoder without memory, with settings as ``KEY=VALUE`` words. Unless told otherwise it
+    puts out maps, of every stage where it has several."""
+    encoder = MODELS.get(get_preset(name).type)
+    settings = dict(parse_setting(word) for word in words)
+    if misplaced := settings.keys() & {"arch", "name"}:
+        raise UserError(f"'{misplaced.pop()}' is no setting: the name of the preset comes first")
+    if "out_type" in inspect.signature(encoder).parameters:
+        settings.setdefault("out_type", "featmap")
+    if out_indices is not None:
+        settings["out_indices"] = out_indices
+    with torch.device("meta"):
+        model = build_backbone(name, **settings)
+        if "out_indices" in settings or not hasattr(model.arch, "depths"):
+            return model
+        return build_backbone(name, **settings, out_indices=range(len(model.arch.depths)))
 
 
 def parse_setting(word: str) -> tuple[str, Any]:
@@ -50,49 +67,41 @@ def parse_setting(word: str) -> tuple[str, Any]:
         return name, text
 
 
-def build_on_meta(
-    name: str, out_indices: Sequence[int] | None, settings: dict[str, Any]
-) -> Backbone:
-    """The encoder without memory. Unless told otherwise it puts out maps, of every stage where it
-    has several."""
-    encoder = MODELS.get(get_preset(name).type)
-    if "out_type" in inspect.signature(encoder).parameters:
-        settings.setdefault("out_type", "featmap")
-    with torch.device("meta"):
-        model = build_backbone(name, **settings)
-        stages = getattr(model.arch, "depths", None)
-        if out_indices is None and stages is not None:
-            out_indices = range(len(stages))
-        if out_indices is not None:
-            model = build_backbone(name, **{**settings, "out_indices": out_indices})
-    return model
+def cost_table(
+    name: str,
+    words: Sequence[str],
+    model: Backbone,
+    size: tuple[int, int],
+    complexity: Complexity,
+) -> Table:
+    """What the encoder is, and what one forward pass of one image costs."""
+    table = Table(title=f"{name} ({type(model).__name__})", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("source", get_preset(name).source)
+    if words:
+        table.add_row("settings", " ".join(words))
+    table.add_row("input", f"{model.in_channels} x {size[0]} x {size[1]}")
+    table.add_row("parameters", f"{complexity.params / 1e6:.2f} M")
+    table.add_row("FLOPs", f"{complexity.flops / 1e9:.2f} G (multiply-adds)")
+    table.add_row("activations", f"{complexity.activations / 1e6:.1f} M")
+    return table
 
 
-def model_tables(
-    name: str, model: Backbone, size: tuple[int, int], complexity: Complexity
-) -> Group:
-    """Two tables: the costs, and the outputs."""
-    costs = Table(title=f"{name} ({type(model).__name__})", title_justify="left", show_header=False)
-    costs.add_column(style="bold")
-    costs.add_column()
-    costs.add_row("source", get_preset(name).source)
-    costs.add_row("input", f"{model.in_channels} x {size[0]} x {size[1]}")
-    costs.add_row("parameters", f"{complexity.params / 1e6:.2f} M")
-    costs.add_row("FLOPs", f"{complexity.flops / 1e9:.2f} G multiply-adds per image")
-    costs.add_row("activations", f"{complexity.activations / 1e6:.1f} M per image")
-    features = Table(title="outputs", title_justify="left")
+def output_table(model: Backbone, complexity: Complexity) -> Table:
+    """Shape of each output, and the stride of those that are maps."""
+    table = Table(title="outputs", title_justify="left")
     for column in ("index", "shape", "stride"):
-        features.add_column(column, justify="right")
-    for index, shape, stride in zip(
-        model.out_indices, complexity.outputs, model.out_strides, strict=True
-    ):
+        table.add_column(column, justify="right")
+    outputs = zip(model.out_indices, complexity.outputs, model.out_strides, strict=True)
+    for index, shape, stride in outputs:
         is_map = len(shape) == 3
-        features.add_row(str(index), " x ".join(map(str, shape)), str(stride) if is_map else "-")
-    return Group(costs, features)
+        table.add_row(str(index), " x ".join(map(str, shape)), str(stride) if is_map else "-")
+    return table
 
 
 def preset_table(pattern: str) -> Table:
-    """The presets that match a shell pattern."""
+    """The presets whose names match a shell pattern."""
     names = list_backbones(pattern)
     if not names:
         raise UserError(f"no preset matches '{pattern}'; --list alone shows them all")
