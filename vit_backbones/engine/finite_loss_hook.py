@@ -41,7 +41,7 @@ class FiniteLossHook(Hook):
         if math.isfinite(loss.item()):
             return
         values = ", ".join(
-            f"{name} = {float(value):.4g}"
+            f"{name} = {value.item() if isinstance(value, Tensor) else value:.4g}"
             for name, value in outputs.items()
             if not isinstance(value, Tensor) or value.numel() == 1
         )

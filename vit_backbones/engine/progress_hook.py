@@ -36,7 +36,7 @@ class ProgressHook(Hook):
     file.
     """
 
-    priority = "BELOW_NORMAL"
+    priority = "LOWEST"  # after the history has the new score
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
@@ -108,6 +108,7 @@ class ProgressHook(Hook):
             self._stop(runner)
         else:
             self._bar.remove_task(self._evaluation)
+            self._bar.update(self._training, values=self._values(runner))
 
     # the bar itself
 
@@ -128,6 +129,7 @@ class ProgressHook(Hook):
             TextColumn("left"),
             console=console,
             auto_refresh=False,
+            transient=True,  # so that the last line is the summary, or an error's message
             expand=True,
         )
         self._handlers = [

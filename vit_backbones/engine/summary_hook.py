@@ -27,7 +27,7 @@ class SummaryHook(Hook):
     written to ``<work_dir>/example.png``.
     """
 
-    priority = 100  # after every other hook
+    priority = "LOWEST"
 
     def __init__(self) -> None:
         self._trained = False
