@@ -161,7 +161,10 @@ class KillHook(Hook):
 
 def run(cfg: Config, **kill: int) -> Runner:
     """Train; with ``epoch=`` or ``iter=``, until just before it."""
-    runner = toy_runner(cfg)
+    return train(toy_runner(cfg), **kill)
+
+
+def train(runner: Runner, **kill: int) -> Runner:
     if kill:
         runner.register_hook(KillHook(**kill), priority="LOWEST")
     try:
