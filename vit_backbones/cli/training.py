@@ -25,6 +25,7 @@ def train(args: Namespace) -> None:
         UserError: A file, a folder or the data set is missing, or a setting can't work.
     """
     cfg = training_config(args)
+    share_cores(cfg)
     runner = build_runner(cfg)
     if args.compile:
         compile_backbone(runner)
@@ -159,6 +160,16 @@ def set_loader_defaults(cfg: Config) -> None:
             loader.setdefault("collate_fn", dict(type="default_collate"))
             loader.setdefault("persistent_workers", loader.get("num_workers", 0) > 0)
             loader.setdefault("pin_memory", torch.cuda.is_available())
+
+
+def share_cores(cfg: Config) -> None:
+    """Without a GPU, leave a core to each worker that loads data, up to half of them: threads that
+    compete for a core spend their time waiting for each other. OMP_NUM_THREADS overrides it."""
+    if torch.cuda.is_available() or "OMP_NUM_THREADS" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0)
+    torch.set_num_threads(max(cores - workers, cores // 2, 1))
 
 
 def use_cpu_processes(cfg: Config) -> None:
