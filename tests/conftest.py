@@ -1,4 +1,4 @@
-"""One thread per process: pytest-xdist runs two, and results must not depend on the thread count."""
+"""One thread per process: pytest-xdist runs two of them on two cores."""
 
 import os
 

@@ -73,12 +73,16 @@ def take_inventory() -> Inventory:
 
 
 def how_to_compile_mmcv() -> str:
-    """The command that replaces the installed mmcv by the same version with its compiled ops."""
+    """The command that replaces the installed mmcv by the same version with its compiled ops.
+
+    The build must see torch, else it leaves the ops out (and pip caches such a wheel).
+    """
     installed = take_inventory().found["mmcv"] or {"mmcv-lite": "2.1.0"}
     name, version = next(iter(installed.items()))
     package = name.removesuffix("-lite")
     return (
-        f"pip uninstall -y {name} && pip install --no-build-isolation --no-deps "
+        f"pip install 'setuptools>=80,<82' wheel && pip uninstall -y {name} && "
+        "pip install --no-build-isolation --no-deps --no-cache-dir "
         f"--no-binary {package} {package}=={version}"
     )
 
