@@ -80,6 +80,6 @@ custom_hooks = [
         monitor="accuracy/top1",
         rule="greater",
         min_delta=0,
-        patience=15,
+        patience=20,
     )
 ]

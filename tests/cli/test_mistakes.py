@@ -40,6 +40,8 @@ def test_mistakes_in_a_config(setting, expected, tmp_path):
     [
         (["vit_digts"], "did you mean 'vit_digits'?"),
         (["vit_digits", "--cfg-options", "a"], "expected key=value, got 'a'"),
+        (["vit_digits", "--cfg-options", "a=dict(b=1,c=2)"], "keys of dicts one by one"),
+        (["vit_digits", "--cfg-options", "a=[1,2"], "can't read a=[1,2"),
         (["vit_digits", "--resume", "/none.pth"], "--resume: no checkpoint at /none.pth"),
         (["vit_digits", "--data-root", "/x"], "--data-root: this config reads no data"),
         (["vit_digits", "--pretrained", "/none.pth"], "/none.pth does not exist"),

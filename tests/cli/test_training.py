@@ -109,3 +109,19 @@ def test_compile_goes_for_the_encoder():
     assert list(model.state_dict()) == ["backbone.weight", "backbone.bias"]
     with pytest.raises(UserError, match="no backbone"):
         training.compile_backbone(Namespace(model=torch.nn.Linear(1, 1)))
+
+
+@pytest.mark.parametrize(
+    "cores, workers, threads", [(2, 1, 1), (2, 0, 2), (8, 2, 6), (8, 16, 4), (1, 4, 1)]
+)
+def test_workers_get_cores_of_their_own(cores, workers, threads, monkeypatch):
+    asked = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    training.share_cores(config(cfg_options={"train_dataloader.num_workers": workers}))
+    assert asked == [threads]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    training.share_cores(config())
+    assert asked == [threads]  # the user's choice stands

@@ -38,7 +38,13 @@ class Options(DictAction):
         for value in values:
             if "=" not in value:
                 parser.error(f"{option}: expected key=value, got '{value}'")
-        super().__call__(parser, namespace, values, option)
+        try:
+            super().__call__(parser, namespace, values, option)
+        except (AssertionError, RecursionError):  # mmengine's parser takes lists, but no dicts
+            parser.error(
+                f"{option}: can't read {' '.join(values)}. Write lists as a='[1,2]', tuples as "
+                "a='(1,2)', and the keys of dicts one by one: a.b=1 a.c=2"
+            )
 
 
 def find_config(name: str) -> Path:

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from ..datasets.channels import starts_from_rgb
 from ..registry import HOOKS
 from .convergence_plot_hook import ConvergencePlotHook, best_row, history, watched_metrics
 
@@ -80,7 +81,9 @@ def prediction_command(runner: Runner, checkpoint: str | Path) -> str:
     name = Path(runner.cfg.filename).name if runner.cfg.filename else f"{runner.timestamp}.py"
     config = Path(runner.work_dir, name)  # as the run used it, command-line changes included
     image = (
-        example_image(runner.val_dataloader.dataset, runner.work_dir) if runner.val_loop else None
+        example_image(runner.val_dataloader.dataset, runner.work_dir, _holds_rgb(runner))
+        if runner.val_loop
+        else None
     )
     words = [
         _python(),
@@ -92,8 +95,8 @@ def prediction_command(runner: Runner, checkpoint: str | Path) -> str:
     return shlex.join(words)
 
 
-def example_image(dataset: Dataset, work_dir: str | Path) -> Path | None:
-    """A file with the first image of ``dataset``."""
+def example_image(dataset: Dataset, work_dir: str | Path, rgb: bool = False) -> Path | None:
+    """A file with the first image of ``dataset``, whose pixels are RGB or else BGR."""
     try:
         sample = dataset.get_data_info(0)
     except (AttributeError, IndexError):
@@ -106,8 +109,15 @@ def example_image(dataset: Dataset, work_dir: str | Path) -> Path | None:
     import mmcv
 
     path = Path(work_dir, "example.png")
-    mmcv.imwrite(pixels, str(path))
+    mmcv.imwrite(pixels[..., ::-1] if rgb else pixels, str(path))
     return path
+
+
+def _holds_rgb(runner: Runner) -> bool:
+    model = getattr(runner.model, "module", runner.model)
+    pipeline = runner.cfg.get("val_dataloader", {}).get("dataset", {}).get("pipeline", ())
+    preprocessor = getattr(model, "data_preprocessor", None)
+    return starts_from_rgb(pipeline, getattr(preprocessor, "to_rgb", False))
 
 
 def _python() -> str:
