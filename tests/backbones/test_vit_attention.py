@@ -38,6 +38,11 @@ def test_weights_are_those_of_global_attention(kind: str) -> None:
     assert {n for n in names if "_projection" not in n} == set(tiny("global").state_dict())
 
 
+def test_linformer_is_built_for_the_grid_of_the_image() -> None:
+    attn = tiny(dict(type="linformer", rank=5)).blocks[0].attn
+    assert attn.key_projection.shape == (1, 5, 6, 8)
+
+
 @pytest.mark.parametrize("position", ["learned", "sincos2d", "rope2d"])
 @pytest.mark.parametrize("prefix", [0, 3])
 @pytest.mark.parametrize("kind", ATTENTIONS)

@@ -18,6 +18,7 @@ from vit_backbones.errors import UserError
 from vit_backbones.layers.attention import SelfAttention
 from vit_backbones.layers.attention_kinds import ATTENTIONS
 from vit_backbones.layers.linformer import LinformerAttention
+from vit_backbones.layers.local_attention import Tiling
 from vit_backbones.layers.rope import RotaryEmbedding2D
 
 DIM, HEADS = 16, 2
@@ -258,6 +259,15 @@ def test_cost_grows_as_stated(kind: str, growth: int) -> None:
     assert more_largest / largest <= growth * 1.01
 
 
+@pytest.mark.parametrize("kernel_size", [1, 7, 25])
+@pytest.mark.parametrize("length", [*range(1, 30), 100])
+def test_every_query_of_a_tile_has_a_key(length: int, kernel_size: int) -> None:
+    """Those beyond the map, too: some kernels make NaN of a softmax over nothing."""
+    tiling = Tiling.of(length, kernel_size)
+    assert tiling.mask(torch.device("cpu")).any(dim=-1).all()
+    assert tiling.count * tiling.side >= length > (tiling.count - 1) * tiling.side
+
+
 def test_keys_of_local_attention_are_copied_by_tile_not_by_query() -> None:
     attn = build("local", (64, 64)).to("meta")
     x = torch.empty(1, 64 * 64, DIM, device="meta", dtype=torch.float64)
@@ -284,6 +294,14 @@ def test_linformer_on_another_grid(sharing: str) -> None:
     x = tokens(2 + 35)
     for out in (attn(x, new), loaded(x, new)):
         torch.testing.assert_close(out, other(x, new), rtol=1e-5, atol=1e-5)  # bicubic in float32
+
+
+@pytest.mark.parametrize("sharing, sets", [("none", 2 * HEADS), ("headwise", 2), ("key-value", 1)])
+def test_linformer_shares_its_projections(sharing: str, sets: int) -> None:
+    """Section 4 of the paper: how many k x n matrices a layer has."""
+    attn = build("linformer", (4, 5), rank=3, sharing=sharing)
+    own = [p.numel() for name, p in attn.named_parameters() if name.endswith("_projection")]
+    assert sum(own) == sets * 3 * 4 * 5
 
 
 def test_linformer_starts_with_keys_as_large_as_those_of_patches() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..layers.attention_kinds import ATTENTIONS, attention_options
+from ..layers.attention_kinds import ATTENTIONS, attention_options, check_attention
 from ..layers.position import MODES, PosInterpolation
 from .base import check_rate, is_integer, is_number, to_pair
 
@@ -124,19 +124,8 @@ class ViTArch:
         chosen = kinds[block % len(kinds)]
         options = dict(chosen) if isinstance(chosen, Mapping) else {"type": chosen}
         kind = options.pop("type", None)
-        if kind not in ATTENTIONS:
-            raise UserError(
-                f"attention {kind!r} is unknown{nearest(kind, ATTENTIONS) or '.'} "
-                f"The kinds: {', '.join(ATTENTIONS)}"
-            )
-        known = attention_options(kind)
-        for name in options:
-            if name not in known:
-                raise UserError(
-                    f"attention '{kind}' has no option '{name}'{nearest(name, known) or '.'} "
-                    f"Its options: {', '.join(known) or 'none'}"
-                )
-        if "grid" in known:
+        check_attention(kind, options)
+        if "grid" in attention_options(kind):
             options.setdefault("grid", self.grid)
         return kind, options
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
 from torch import nn
 
+from ..errors import UserError, nearest
 from .attention import SelfAttention
 from .axial_attention import AxialAttention
 from .linformer import LinformerAttention
@@ -30,3 +32,19 @@ def attention_options(kind: str) -> list[str]:
     common = inspect.signature(SelfAttention).parameters
     own = inspect.signature(ATTENTIONS[kind]).parameters.values()
     return [p.name for p in own if p.name not in common and p.kind != p.VAR_KEYWORD]
+
+
+def check_attention(kind: object, options: Iterable[str]) -> None:
+    """Raise a UserError unless ``kind`` exists and has options of these names."""
+    if kind not in ATTENTIONS:
+        raise UserError(
+            f"attention {kind!r} is unknown{nearest(kind, ATTENTIONS) or '.'} "
+            f"The kinds: {', '.join(ATTENTIONS)}"
+        )
+    known = attention_options(kind)
+    for name in options:
+        if name not in known:
+            raise UserError(
+                f"attention '{kind}' has no option '{name}'{nearest(name, known) or '.'} "
+                f"Its options: {', '.join(known) or 'none'}"
+            )

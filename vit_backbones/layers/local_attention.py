@@ -81,7 +81,7 @@ class Tiling(NamedTuple):
         start = torch.arange(self.count, device=device)[:, None, None] * self.side
         query = start + torch.arange(self.side, device=device)[:, None]
         key = start + torch.arange(-self.margin, self.side + self.margin, device=device)
-        # queries beyond the side are cut off later; without any key they would turn out NaN
+        # queries beyond the map are cut off later, but a softmax over no key may turn out NaN
         query = query.clamp(max=self.length - 1)
         return ((query - key).abs() <= self.margin) & (key >= 0) & (key < self.length)
 

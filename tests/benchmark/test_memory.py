@@ -1,0 +1,56 @@
+"""Peak memory, measured in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from vit_backbones.benchmark.memory import measure_alone
+
+MIB = 2**20
+
+
+def allocate(freed: int, held: int, within: int) -> Callable[[], None]:
+    """Take and free ``freed`` MiB, hold ``held`` MiB; then in the step take ``within`` MiB."""
+    _ = bytearray(b"x") * (freed * MIB)
+    del _
+    kept = bytearray(b"x") * (held * MIB)
+
+    def step() -> None:
+        assert len(kept) == held * MIB
+        _ = bytearray(b"x") * (within * MIB)
+        time.sleep(0.2)
+
+    return step
+
+
+def fail(error: Exception | None) -> Callable[[], None]:
+    def step() -> None:
+        if error is None:
+            os._exit(9)  # as the kernel ends a process that took too much
+        raise error
+
+    return step
+
+
+def test_peak_of_the_step_alone() -> None:
+    """Above what is held before it, and not hidden by what was freed before it."""
+    usage = measure_alone(allocate, 200, 50, 40)
+    assert usage.peak_bytes / MIB == pytest.approx(40, abs=4)
+    assert 0.2 <= usage.seconds
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), None], ids=str
+)
+def test_out_of_memory(error: Exception | None) -> None:
+    with pytest.raises(MemoryError):
+        measure_alone(fail, error)
+
+
+def test_other_errors_come_through() -> None:
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: by nought"):
+        measure_alone(fail, ZeroDivisionError("by nought"))

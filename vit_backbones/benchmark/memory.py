@@ -1,0 +1,86 @@
+"""Peak memory of one piece of work, alone in its own process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one run took: wall-clock seconds, and the peak of the process's memory (bytes) above
+    what it held before the run."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def measure_alone(prepare: Callable[..., Callable[[], Any]], *args: Any) -> Usage:
+    """``step = prepare(*args)`` and then one ``step()``, measured, in a fresh process.
+
+    What ``prepare`` makes (weights, input) is not counted; it may run a small case first, so that
+    libraries have set themselves up. ``prepare`` and ``args`` must pickle.
+
+    Raises:
+        MemoryError: The process ran out of memory, or was ended from outside (which, on Linux, is
+            what running out looks like).
+        RuntimeError: It failed in another way; the message is that of the process.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(sender, prepare, args), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        result = receiver.recv()
+    except EOFError:
+        result = MemoryError("the process was ended")
+    finally:
+        process.kill()  # it has said all; or we were interrupted
+        process.join()
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _run(sender: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple) -> None:
+    try:
+        step = prepare(*args)
+        before = _start_peak()
+        start = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - start
+        sender.send(Usage(seconds, _peak() - before))
+    except MemoryError as error:
+        sender.send(error)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        # torch has no class of its own for a failed allocation on the CPU
+        out_of_memory = "can't allocate memory" in message
+        sender.send(MemoryError(message) if out_of_memory else RuntimeError(message))
+
+
+def _start_peak() -> int:
+    """Make the present memory the peak so far, where the system can; bytes of that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # then a higher peak from before hides that much of what follows
+    return _peak()
+
+
+def _peak() -> int:
+    """Highest resident memory of this process, bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
