@@ -72,7 +72,7 @@ def check_libraries() -> list[Check]:
                 check_import(name, f"{name}.models" if name in LIBRARIES else name, found)
             )
         else:
-            checks.append(Check(name, "-", missing=f"pip install {inventory.extra}"))
+            checks.append(Check(name, "-", missing=inventory.install(name)))
     stack = " and ".join(inventory.stacks) or "none"
     return [*checks, Check("stack", stack, problem=inventory.problem)]
 

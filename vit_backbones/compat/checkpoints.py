@@ -32,7 +32,7 @@ def _history_statistic(owner: type, name: str) -> Callable:
 
     if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
         return getattr(owner, name)
-    raise pickle.UnpicklingError(f"GLOBAL getattr({owner!r}, {name!r}) was not an allowed global")
+    raise pickle.UnpicklingError(f"GLOBAL getattr for {name!r} whose module builtins is blocked")
 
 
 def safe_globals() -> list:
@@ -79,12 +79,17 @@ class _WeightsOnlyTorch(ModuleType):
 
 def _refusal(file, reason: str) -> str:
     name = file if isinstance(file, str) else "The checkpoint"
-    found = re.search(r"GLOBAL (\S+)", reason)
+    found = re.search(r"GLOBAL (.+?) (was not an allowed|whose module)", reason)
     if found is None:
         return f"{name} cannot be read as a checkpoint; it may be damaged or of another kind."
-    return (
+    refusal = (
         f"{name} was not loaded: it holds {found[1]}, which is more than weights, and reading it "
-        "could run code from the file. If you trust the file, allow that class before loading: "
+        "could run code from the file."
+    )
+    if found[2] == "whose module":  # torch never allows these
+        return refusal
+    return (
+        f"{refusal} If you know this class and trust the file, allow it before loading: "
         f"torch.serialization.add_safe_globals([{found[1]}])."
     )
 

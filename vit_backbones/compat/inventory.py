@@ -25,6 +25,7 @@ STACKS = {
 }
 FOUNDATION = ("mmengine", "mmcv")
 LIBRARIES = ("mmpretrain", "mmdet", "mmseg")
+UNDECLARED = {"mmsegmentation": ("ftfy", "regex")}  # what a distribution imports without saying so
 
 
 @dataclass
@@ -33,9 +34,14 @@ class Inventory:
     stacks: list[str]  # those of which anything is installed
 
     @property
-    def extra(self) -> str:
-        """What to pip install for the stack that is there (``onedl`` where there is none)."""
-        return f"'vit_backbones[{self.stacks[0] if self.stacks else 'onedl'}]'"
+    def stack(self) -> str:
+        return self.stacks[0] if self.stacks else "onedl"
+
+    def install(self, *names: str) -> str:
+        """The command that installs these libraries (default: all) of this stack."""
+        wanted = [STACKS[self.stack][name][0] for name in names or self.found]
+        needed = [other for name in wanted for other in UNDECLARED.get(name, ())]
+        return f"pip install {' '.join(wanted + needed)}"
 
     @property
     def problem(self) -> str:
@@ -46,14 +52,12 @@ class Inventory:
             installed = " ".join(name for found in self.found.values() for name in found)
             return (
                 f"There are {what}, which install the same import packages over each other. Keep "
-                f"one stack: pip uninstall -y {installed} && pip install {self.extra}"
+                f"one stack: pip uninstall -y {installed} && {self.install()}"
             )
         missing = [name for name in FOUNDATION if not self.found[name]]
         if not any(self.found[name] for name in LIBRARIES):
-            missing.append("any of mmpretrain, mmdet, mmseg")
-        if missing:
-            return f"There is no {', no '.join(missing)}: pip install {self.extra}"
-        return ""
+            missing.append("mmpretrain, mmdet or mmseg")
+        return f"There is no {', no '.join(missing)}: {self.install()}" if missing else ""
 
 
 def take_inventory() -> Inventory:
