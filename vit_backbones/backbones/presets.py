@@ -263,7 +263,7 @@ _add(
     {
         "swinv2_t": (27.58, {**_SWIN["t"], "window_size": 8}),
         "swinv2_s": (48.96, {**_SWIN["s"], "window_size": 8}),
-        "swinv2_b": (86.90, {**_SWIN["b"], "window_size": 8}),
+        "swinv2_b": (86.89, {**_SWIN["b"], "window_size": 8}),
         "swinv2_l": (195.20, {**_SWIN["l"], "window_size": 12}),
     },
     version=2,

@@ -40,7 +40,7 @@ def bias_from_table(table: Tensor, window: int, table_window: int) -> Tensor:
     return bias.T.reshape(-1, N, N)
 
 
-def log_spaced_offsets(window: int, pretrained: int, device: torch.device) -> Tensor:
+def log_spaced_offsets(window: int, pretrained: int, like: Tensor) -> Tensor:
     """((2 * window - 1) ** 2, 2): all offsets (down, right) of a window, log-spaced
     (Swin v2, Liu et al. 2022, equation 4; scaled as in the authors' code).
 
@@ -48,11 +48,13 @@ def log_spaced_offsets(window: int, pretrained: int, device: torch.device) -> Te
         window: Side of the window.
         pretrained: Side of the window with which the weights were trained, whose largest offset is
             the unit; 0: this window.
+        like: A tensor on the device and in the precision that are wanted.
     """
     unit = max((pretrained or window) - 1, 1)
-    steps = torch.arange(1 - window, window, dtype=torch.float32, device=device) * 8 / unit
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    steps = torch.arange(1 - window, window, dtype=dtype, device=like.device) * 8 / unit
     steps = steps.sign() * torch.log2(steps.abs() + 1) / math.log2(8)
-    return torch.cartesian_prod(steps, steps)
+    return torch.cartesian_prod(steps, steps).to(like.dtype)
 
 
 def resize_bias_table(table: Tensor, window: int) -> Tensor:

@@ -120,7 +120,8 @@ class CosineWindowAttention(ShiftedWindowAttention):
         return F.linear(x, self.qkv.weight, bias)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan) -> Tensor:
-        offsets = log_spaced_offsets(plan.window, self.pretrained_window, q.device)
+        like = self.cpb_mlp[0].weight
+        offsets = log_spaced_offsets(plan.window, self.pretrained_window, like)
         table = 16 * torch.sigmoid(self.cpb_mlp(offsets))
         bias = bias_from_table(table, plan.window, plan.window)
         scale = self.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp()
