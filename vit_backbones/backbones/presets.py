@@ -108,10 +108,10 @@ _add(
     "DeiT III, Touvron et al. 2022 (arXiv:2204.07118)",
     {
         "deit3_s16": (21.67, S),
-        "deit3_m16": (38.33, dict(embed_dims=512, depth=12)),
+        "deit3_m16": (38.34, dict(embed_dims=512, depth=12)),
         "deit3_b16": (85.82, B),
         "deit3_l16": (303.35, L),
-        "deit3_h14": (630.84, {**H, "patch_size": 14}),
+        "deit3_h14": (630.85, {**H, "patch_size": 14}),
     },
     pos_embed_cls=False,
     layer_scale_init=1e-6,
@@ -159,11 +159,11 @@ _add(
     "DINOv3, Siméoni et al. 2025 (arXiv:2508.10104)",
     {
         "dinov3_s16": (21.60, S),
-        "dinov3_splus16": (28.69, {**S, "mlp": "swiglu", "mlp_ratio": 6.0}),
-        "dinov3_b16": (85.66, B),
-        "dinov3_l16": (303.13, L),
+        "dinov3_splus16": (28.70, {**S, "mlp": "swiglu", "mlp_ratio": 6.0}),
+        "dinov3_b16": (85.67, B),
+        "dinov3_l16": (303.15, L),
         "dinov3_hplus16": (
-            840.59,
+            840.63,
             dict(embed_dims=1280, depth=32, num_heads=20, mlp="swiglu", mlp_ratio=6.0),
         ),
     },
