@@ -23,7 +23,7 @@ def test_exponent_of_a_power_law(exponent: float) -> None:
 
 def test_prediction_goes_on_with_the_last_growth_but_never_slower_than_linear() -> None:
     assert predict([10, 100], [1, 100], 1000) == pytest.approx(10_000)
-    assert predict([1, 10, 100], [1, 1, 10], 200) == pytest.approx(20)
+    assert predict([1, 10, 100], [1, 1, 100], 200) == pytest.approx(400)
     assert predict([10, 100], [5, 5], 1000) == pytest.approx(50)
     assert predict([10], [1], 30) == pytest.approx(9)
 

@@ -18,7 +18,7 @@ TILE = 8
 
 class LocalAttention(EfficientAttention):
     """Each patch sees the kernel_size x kernel_size patches around it (stand-alone self-attention,
-    Ramachandran et al. 2019, section 3.1, without its relative position). O(n kernel_size^2).
+    Ramachandran et al. 2019, section 2.2, without its relative position). O(n kernel_size^2).
 
     At the border the neighbourhood is clipped: what would lie outside has no key, so the softmax
     is over fewer patches.

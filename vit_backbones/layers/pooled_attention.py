@@ -11,8 +11,8 @@ from .efficient_attention import EfficientAttention, KeysValues, check_positive
 class PooledAttention(EfficientAttention):
     """Every patch sees average-pooled keys and values.
 
-    Pooled to a fixed grid, whatever the input (the linear spatial reduction of PVTv2, Wang et al.
-    2022, section 3.1, without its convolution): O(n) for n patches. With ``stride`` each cell
+    Pooled to a fixed grid, whatever the input (PVTv2's linear spatial reduction attention, Wang
+    et al. 2022, section 3, without its convolution): O(n) for n patches. With ``stride`` each cell
     covers stride x stride patches (PVT, Wang et al. 2021, section 3.3, with an average in place of
     the learnt reduction): O(n^2 / stride^2).
 

@@ -11,7 +11,7 @@ from .efficient_attention import EfficientAttention, KeysValues, check_positive
 class StridedAttention(EfficientAttention):
     """Each patch sees its own block of consecutive patches, and the summary patches of all blocks:
     the 'fixed' pattern of the sparse transformer (Child et al. 2019, section 4.3), both its sets of
-    keys merged in one softmax (section 5.2, second way).
+    keys merged in one softmax (section 5.1, second way).
 
     On an image a block is one row of the grid: the stride l is its width. The summary patches are
     the last c of each block, so they lie l apart in row-major order. Images have no causal order:

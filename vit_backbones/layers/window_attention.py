@@ -45,17 +45,17 @@ class WindowAttention(EfficientAttention):
     ) -> Tensor:
         B, _, heads, head_dim = q.shape
         padding = (-grid[0] % self.window[0], -grid[1] % self.window[1])
-        padded = (grid[0] + padding[0], grid[1] + padding[1])
-        maps = [t.flatten(2).unflatten(1, grid) for t in (q, k, v)]
-        if any(padding):
-            zero = q.new_zeros(1, 1, heads * head_dim)
-            fills = (t.transpose(1, 2).reshape(1, 1, 1, -1) for t in self.project(zero))
-            maps = [_pad(x, fill, padding) for x, fill in zip(maps, fills)]
-        q, k, v = (
-            partition_windows(x, self.window)[0].unflatten(0, (B, -1)).unflatten(-1, (heads, -1))
-            for x in maps
-        )
+        fills = self.project(q.new_zeros(1, 1, heads * head_dim)) if any(padding) else (None,) * 3
+
+        def cut(tokens: Tensor, fill: Tensor | None) -> Tensor:
+            x = tokens.flatten(2).unflatten(1, grid)
+            x = x if fill is None else _pad(x, fill.transpose(1, 2).reshape(1, 1, 1, -1), padding)
+            windows, _ = partition_windows(x, self.window)
+            return windows.unflatten(0, (B, -1)).unflatten(-1, (heads, head_dim))
+
+        q, k, v = (cut(tokens, fill) for tokens, fill in zip((q, k, v), fills))
         x = self.attend_groups(q, k, v, prefix, self.window)
+        padded = (grid[0] + padding[0], grid[1] + padding[1])
         x = merge_windows(x.flatten(0, 1).flatten(2), self.window, padded, grid)
         return x.flatten(1, 2).unflatten(-1, (heads, head_dim))
 
@@ -64,6 +64,5 @@ def _pad(x: Tensor, fill: Tensor, padding: tuple[int, int]) -> Tensor:
     """Put ``fill`` (1, 1, 1, C) at the bottom and right of the map x (B, H, W, C)."""
     bottom, right = padding
     B, H, W, _ = x.shape
-    fill = fill.to(x.dtype)
     x = torch.cat([x, fill.expand(B, H, right, -1)], dim=2)
     return torch.cat([x, fill.expand(B, bottom, W + right, -1)], dim=1)
