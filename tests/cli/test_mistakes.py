@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cli.command import command, options
+from tests.cli.command import TINY, command, options
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,14 @@ def test_amp_without_gpu(tmp_path):
     arguments = ["vit_digits", "--amp", "--work-dir", tmp_path]
     status, _, err = command("train", *arguments)
     assert (status, "--amp needs a GPU" in err) == (2, True)
+
+
+def test_compile_without_a_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+    monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
+    arguments = ["vit_digits", "--compile", "--work-dir", tmp_path, *options(*TINY)]
+    status, _, err = command("train", *arguments)
+    assert (status, "--compile needs a C++ compiler" in err) == (2, True)
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch, tmp_path):

@@ -33,11 +33,16 @@ def explain(error: Exception) -> str | None:
     """The message for a user whose mistake ``error`` is; None when it isn't one.
 
     Besides our own UserError these are: a type that no registry knows, an argument that a class
-    doesn't take, a value that it refuses, all from a config; and a data set that can't be opened.
+    doesn't take, a value that it refuses, all from a config; a data set that can't be opened; and a
+    missing compiler.
     """
     if isinstance(error, UserError):
         # one raised in a data loader's worker arrives wrapped in that worker's traceback
         return str(error).rsplit("UserError: ", 1)[-1]
+    if re.search(
+        "InvalidCxxCompiler|Failed to find C compiler", str(error)
+    ):  # inductor's, triton's
+        return "--compile needs a C++ compiler, and there is none; install g++ or train without it"
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     builds = [frame for frame in frames if _is_build(frame)]
     if isinstance(error, TypeError) and (message := _unexpected_argument(error, builds, frames)):

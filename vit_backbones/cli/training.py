@@ -41,7 +41,7 @@ def training_config(args: Namespace) -> Config:
         set_data_root(cfg, args.data_root)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    randomness = cfg.setdefault("randomness", {})
+    randomness = cfg.setdefault("randomness", dict(seed=None))
     if args.seed is not None:
         randomness["seed"] = args.seed
     if args.deterministic:
