@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vit_backbones  # noqa: F401  (first: it makes mmdet importable)
 from tests.cli.command import command, options
 
 FEW = [
