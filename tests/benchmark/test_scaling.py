@@ -116,6 +116,7 @@ def test_larger_sizes_than_one_that_failed_are_not_run(monkeypatch) -> None:
 
 def test_markdown() -> None:
     text = markdown([curve(), curve("line", 1.0)], dict(square="n²", line="n"), 10, "By hand.")
+    assert text.startswith("| Time, ms | 10 | 100 | 1,000 | 10,000 | exponent | definition |\n")
     assert "| square | 100 | 10,000 | 1,000,000 | not run | 2.00 | n² |" in text
     assert "| line | 10 | 100 | 1,000 | not run | 1.00 | n |" in text
     assert "| line | 10 | 100 | 1,000 | not run | 1.00 |\n" in text  # its memory

@@ -27,6 +27,7 @@ GRIDS = [(1, 1), (1, 6), (5, 3), (4, 4), (9, 18)]
 CASES = [
     ("window", dict(window_size=3)),
     ("window", dict(window_size=2)),
+    ("window", dict(window_size=3, rel_pos_grid=(6, 6))),
     ("axial", {}),
     ("strided", dict(summary_columns=1)),
     ("strided", dict(summary_columns=4)),
@@ -75,9 +76,9 @@ class Definition:
         pairs = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
         return torch.cat([pairs.real, pairs.imag], dim=-1)
 
-    def with_mask(self, visible: Tensor) -> Tensor:
-        """``visible`` (N, N): who sees whom."""
-        logits = self.q @ self.k.mT / math.sqrt(WIDTH)
+    def with_mask(self, visible: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+        """``visible`` (N, N): who sees whom; ``bias`` (B, HEADS, N, N) is added to the logits."""
+        logits = self.q @ self.k.mT / math.sqrt(WIDTH) + bias
         return self.project(logits.masked_fill(~visible, -torch.inf).softmax(-1) @ self.v)
 
     def with_shorter_keys(self, key_rows: Tensor, value_rows: Tensor) -> Tensor:
@@ -141,7 +142,14 @@ def expected_window(attn: nn.Module, x: Tensor, prefix: int, grid, angles) -> Te
     same &= columns[:, None] // side == columns // side
     visible = with_prefix(same, prefix)
     visible[:prefix, ~kept] = False
-    return Definition(attn, everything, prefix, angles).with_mask(visible)[:, kept]
+    definition = Definition(attn, everything, prefix, angles)
+    bias: Tensor | float = 0.0
+    if attn.has_rel_pos:  # q . Rh[row distance] + q . Rw[column distance], between patches
+        for place, table in ((rows % side, attn.rel_pos_h), (columns % side, attn.rel_pos_w)):
+            embedding = table[place[:, None] - place + side - 1]
+            bias = bias + torch.einsum("bhic,ijc->bhij", definition.q[:, :, prefix:], embedding)
+        bias = F.pad(bias, (prefix, 0, prefix, 0))
+    return definition.with_mask(visible, bias)[:, kept]
 
 
 def expected_linformer(attn: nn.Module, x: Tensor, prefix: int, grid, angles) -> Tensor:

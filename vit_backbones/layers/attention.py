@@ -119,11 +119,11 @@ class SelfAttention(nn.Module):
 
         Args:
             q, k, v: (B, heads, tokens, head_dim); the tokens end with those of ``grid``.
-            grid: (h, w) for the relative position, where this brick has one.
+            grid: (h, w) for the relative position, where this brick has one; None: without it.
             mask: Broadcasts to (B, heads, queries, keys), True where a query sees a key.
         """
         scale = self.scale
-        if self.has_rel_pos:
+        if self.has_rel_pos and grid is not None:
             q, k, v = fold_decomposed_bias(
                 q, k, v, self.rel_pos_h, self.rel_pos_w, grid, grid, scale
             )

@@ -49,7 +49,8 @@ class EfficientAttention(SelfAttention):
         patches = patches.transpose(1, 2)
         if not P:
             return patches
-        return torch.cat([self.attend_everywhere(q[:, :, :P], k, v), patches], dim=2)
+        everywhere = self.attend_densely(q[:, :, :P], k, v)
+        return torch.cat([everywhere, patches], dim=2)
 
     def attend_patches(
         self, q: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, grid: tuple[int, int]
@@ -64,11 +65,6 @@ class EfficientAttention(SelfAttention):
             (B, h * w, heads, head_dim).
         """
         raise NotImplementedError
-
-    def attend_everywhere(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The prefix tokens' own attention; they have no place and so no relative position."""
-        dropout = self.attn_drop if self.training else 0.0
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=self.scale)
 
     def attend_groups(
         self,
