@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def measure_alone(prepare: Callable[..., Callable[[], Any]], *args: Any) -> Usag
 
 
 def _run(sender: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     try:
         step = prepare(*args)
         before = _start_peak()
