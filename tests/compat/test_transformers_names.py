@@ -53,14 +53,6 @@ def test_a_name_that_is_nowhere_stays_missing(fake_transformers):
     assert not hasattr(fake_transformers, "PretrainedConfig")
 
 
-def test_where_transformers_is_not_installed_nothing_waits(run):
-    done = run(
-        "import vit_backbones; print(vit_backbones.compat.transformers_names.REPAIR.state.value)",
-        hidden=("transformers",),
-    )
-    assert done.stdout == "not needed\n", done.stderr
-
-
 def test_find_pruneable_heads_and_indices():
     # 4 heads of 2 rows; head 1 went before, so heads 0, 2, 3 hold rows 0-1, 2-3, 4-5
     heads, rows = transformers_names.find_pruneable_heads_and_indices([1, 2], 4, 2, {1})
