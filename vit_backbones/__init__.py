@@ -9,10 +9,12 @@ compat.repair()
 from . import datasets, engine  # noqa: F401  (registers them)
 from .backbones import MViT, SwinTransformer, VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
+from .checkpoint import LoadReport, load_checkpoint
 from .errors import UserError
 from .version import __version__
 
 __all__ = [
+    "LoadReport",
     "MViT",
     "SwinTransformer",
     "UserError",
@@ -20,4 +22,5 @@ __all__ = [
     "__version__",
     "build_backbone",
     "list_backbones",
+    "load_checkpoint",
 ]

@@ -62,4 +62,6 @@ def test_classifier_trains_and_predicts(name: str) -> None:
     assert all(not torch.equal(p, before[name]) for name, p in model.named_parameters())
     model.eval()
     predictions = model.val_step(dict(inputs=images, data_samples=samples))
-    assert torch.stack([p.pred_score for p in predictions]).sum(1).tolist() == pytest.approx([1] * 4)
+    assert torch.stack([p.pred_score for p in predictions]).sum(1).tolist() == pytest.approx(
+        [1] * 4
+    )

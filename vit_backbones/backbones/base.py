@@ -145,22 +145,20 @@ class Backbone(BaseModule):
         Raises:
             UserError: The checkpoint can't be loaded, or does not fill the encoder.
         """
-        init_cfg, self.init_cfg = self.init_cfg, []
+        init_cfg, done = self.init_cfg, self._is_init
         configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
         pretrained = [c for c in configs if c["type"] in ("Pretrained", PretrainedInit)]
-        try:
-            self.init_cfg = [c for c in configs if c not in pretrained]
-            super().init_weights()
-        finally:
-            self.init_cfg = init_cfg
-        for config in pretrained:
-            from ..checkpoint import load_checkpoint  # it knows the presets: not before they are
+        self.init_cfg = [c for c in configs if c not in pretrained]
+        super().init_weights()
+        self.init_cfg = init_cfg
+        for config in () if done else pretrained:
+            from ..checkpoint import load_checkpoint  # it builds presets, so it needs this module
 
             report = load_checkpoint(
                 self, config["checkpoint"], prefix=config.get("prefix"), quiet=True
             )
             print_log(str(report), logger="current")
-            if hasattr(self, "_params_init_info"):  # mmengine's log of what initialised what
+            if hasattr(self, "_params_init_info"):  # mmengine's record of what initialised what
                 update_init_info(self, init_info=f"loaded from {config['checkpoint']}")
 
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:

@@ -228,6 +228,10 @@ class MViT(Backbone):
         parts += [getattr(self, self._norm_name(i)) for i in self.out_indices if i < k]
         return parts
 
+    def may_start_new(self, name: str) -> bool:
+        """The norms of earlier outputs: a classifier has that of the last alone."""
+        return name.startswith(tuple(f"norm{i}." for i in self.out_indices))
+
     def layer_of(self, name: str) -> int:
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1

@@ -220,6 +220,10 @@ class SwinTransformer(Backbone):
         ]
         return parts
 
+    def may_start_new(self, name: str) -> bool:
+        """The norms of several outputs: a classifier has that of the last alone."""
+        return name.startswith(tuple(f"norm{i}." for i in self.out_indices))
+
     def layer_of(self, name: str) -> int:
         """A stage's merging counts with its last block, as in mmpretrain."""
         if name.startswith("layers."):

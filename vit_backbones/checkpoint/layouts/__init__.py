@@ -1,6 +1,7 @@
 """Other projects' state dicts: which names they give to the parameters of our encoders."""
 
 from .google import GOOGLE
+from .hierarchical import MVIT, MVIT_NAMES, SWIN, SWIN_NAMES
 from .layout import Layout, StateDict
 from .vit import (
     MMPRETRAIN,
@@ -25,7 +26,11 @@ from .vit_huggingface import (
 )
 
 # Patterns of our own names, by type of encoder.
-NAMES: dict[str, tuple[str, ...]] = {"VisionTransformer": VIT_NAMES}
+NAMES: dict[str, tuple[str, ...]] = {
+    "VisionTransformer": VIT_NAMES,
+    "SwinTransformer": SWIN_NAMES,
+    "MViT": MVIT_NAMES,
+}
 
 # What is recognised in files, by type of encoder; the native layout first.
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
@@ -45,6 +50,8 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         OPENAI_CLIP,
         GOOGLE,
     ),
+    "SwinTransformer": (SWIN,),
+    "MViT": (MVIT,),
 }
 
 # What can be written, by project and type of encoder: in the first layout that holds the encoder.
