@@ -41,7 +41,7 @@ class ViTArch:
         num_registers: Register tokens (Darcet et al. 2024), DINOv3's storage tokens.
         attention: Kind of every block, one of ``ATTENTIONS``, or ``dict(type=kind, **options)``, or
             a sequence of them, repeated over the blocks: ('window', 'window', 'global') makes every
-                third block global.
+            third block global.
         qkv_bias, key_bias, qk_norm: See :class:`SelfAttention`.
         mlp: 'gelu', 'quick_gelu' (CLIP) or 'swiglu' (DINOv2 giant, DINOv3).
         layer_scale_init: First value of LayerScale, None for none.

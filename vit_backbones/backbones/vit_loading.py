@@ -22,7 +22,7 @@ def adapt_position_on_load(
 
     A file made at another size is resized in the family's own way. Where only one side has a
     position for the class token, nothing is lost: a missing one is zero, a superfluous one is added
-        to the class token itself.
+    to the class token itself.
     What can't be understood is left alone, for load_state_dict to complain.
     """
     key = prefix + "pos_embed"
