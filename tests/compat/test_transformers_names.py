@@ -59,3 +59,9 @@ def test_find_pruneable_heads_and_indices():
     assert heads == {2}
     assert rows.tolist() == [0, 1, 4, 5]
     assert rows.dtype == torch.long
+
+
+def test_a_broken_transformers_does_not_stop_the_libraries(fake_transformers, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers.modeling_utils", None)
+    repair = put_back()
+    assert "transformers cannot be imported" in repair.detail

@@ -39,21 +39,20 @@ def safe_globals() -> list:
     """What mmengine puts into a checkpoint besides tensors and plain Python."""
     from mmengine.logging import HistoryBuffer
 
-    multiarray = np.zeros(0).__reduce__()[0].__module__  # numpy 1: numpy.core, 2: numpy._core
     reconstruct = np.zeros(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     numeric = [np.dtype(code) for code in "?bhilqBHILQefd"]
     return [
         HistoryBuffer,
         (_history_statistic, "builtins.getattr"),
-        slice,
+        slice,  # onedl-mmengine reads it as well
         np.ndarray,
         np.dtype,
         *{type(dtype) for dtype in numeric},
         *(
             (function, f"{module}.{name}")
             for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
-            for module in {multiarray, "numpy.core.multiarray", "numpy._core.multiarray"}
+            for module in ("numpy.core.multiarray", "numpy._core.multiarray")  # numpy 1, 2
         ),
     ]
 

@@ -47,6 +47,19 @@ EXPECTED = {
 
 @contextmanager
 def _names_put_back() -> Iterator[None]:
+    try:
+        added = _put_back()
+    except ImportError as error:  # a broken transformers is for the libraries to report
+        REPAIR.set(State.NOT_NEEDED, f"transformers cannot be imported: {error}")
+    else:
+        if added:
+            REPAIR.set(State.APPLIED, "put back: " + ", ".join(sorted(added)))
+        elif REPAIR.state is State.WAITING:
+            REPAIR.set(State.NOT_NEEDED, "this transformers has every name")
+    yield
+
+
+def _put_back() -> set[str]:
     added = set()
     for module, names in EXPECTED.items():
         target = import_module(module)
@@ -54,11 +67,7 @@ def _names_put_back() -> Iterator[None]:
             if not hasattr(target, name) and hasattr(import_module(home), name):
                 setattr(target, name, getattr(import_module(home), name))
                 added.add(name)
-    if added:
-        REPAIR.set(State.APPLIED, "put back: " + ", ".join(sorted(added)))
-    elif REPAIR.state is State.WAITING:
-        REPAIR.set(State.NOT_NEEDED, "this transformers has every name")
-    yield
+    return added
 
 
 def _install(repair: Repair) -> None:
