@@ -17,6 +17,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     # here and not in custom_hooks, so that a config can add its own without losing these
     seed=dict(type="vit_backbones.SeedHook"),
+    accumulation=dict(type="vit_backbones.AccumulationHook"),
     finite_loss=dict(type="vit_backbones.FiniteLossHook"),
     unreadable_images=dict(type="vit_backbones.UnreadableImagesHook"),
     convergence_plot=dict(type="vit_backbones.ConvergencePlotHook"),

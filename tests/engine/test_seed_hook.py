@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.runner.checkpoint import _load_checkpoint
 
 from tests.engine.toy import SIZE, assert_same_weights, run, toy_config, weights
 from vit_backbones.engine.seeding import DrawSampler, fetch
@@ -121,3 +122,18 @@ def test_data_order_changes_with_the_epoch(tmp_path):
 def ema_weights(runner: Any) -> dict[str, torch.Tensor]:
     hook = next(hook for hook in runner.hooks if hasattr(hook, "ema_model"))
     return hook.ema_model.state_dict()
+
+
+def test_resume_amid_accumulated_gradients_is_exact(tmp_path):
+    """Six iterations per epoch, an update every four: the checkpoint lies between two updates."""
+    changes = {
+        "optim_wrapper.accumulative_counts": 4,
+        "default_hooks.accumulation": dict(type="vit_backbones.AccumulationHook"),
+    }
+    whole = run(toy_config(tmp_path / "whole", **changes))
+    for epoch in (1, 2):
+        run(toy_config(tmp_path / str(epoch), **changes), epoch=epoch)
+        resumed = run(toy_config(tmp_path / str(epoch), resume=True, **changes))
+        assert_same_weights(weights(whole), weights(resumed))
+    saved = {p.name: "gradients" in _load_checkpoint(str(p)) for p in tmp_path.glob("whole/*.pth")}
+    assert {name for name, has in saved.items() if has} == {"epoch_1.pth", "epoch_3.pth"}

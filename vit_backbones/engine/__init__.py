@@ -1,5 +1,6 @@
 """Training: hooks and the optimizer constructor, on mmengine's runner."""
 
+from .accumulation_hook import AccumulationHook
 from .checkpoint_hook import CheckpointHook, find_checkpoint
 from .convergence_plot_hook import ConvergencePlotHook
 from .early_stopping_hook import EarlyStoppingHook
@@ -11,6 +12,7 @@ from .summary_hook import SummaryHook
 from .unreadable_images_hook import UnreadableImagesHook
 
 __all__ = [
+    "AccumulationHook",
     "CheckpointHook",
     "ConvergencePlotHook",
     "EarlyStoppingHook",

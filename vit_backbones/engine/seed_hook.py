@@ -35,9 +35,8 @@ class SeedHook(Hook):
     indices without loading what lies before; with other samplers mmengine steps through it.
 
     Not covered: transforms that keep a state of their own between samples (mmdet's CachedMosaic) or
-    a generator of their own (albumentations), samples that mmdet's video samplers draw, gradients
-    accumulated over ranks but not yet applied. On a GPU, bitwise equality also needs
-    ``--deterministic``.
+    a generator of their own (albumentations), and samples that mmdet's video samplers draw. On a
+    GPU, bitwise equality also needs ``--deterministic``.
     """
 
     priority = "VERY_HIGH"
