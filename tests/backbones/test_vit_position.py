@@ -151,6 +151,16 @@ def test_class_position_of_a_model_without_class_token_is_left_out() -> None:
     assert torch.equal(model.pos_embed, weights["pos_embed"][:, 1:])
 
 
+@pytest.mark.parametrize("cls_token", [True, False], ids=["class token", "none"])
+def test_a_square_file_is_not_taken_for_the_models_rectangle(cls_token: bool) -> None:
+    """9 positions are 3 x 3 patches, though 8 patches and a class token would be as many."""
+    trained = tiny("vit_b16", img_size=3 * PATCH, cls_token=cls_token, pos_embed_cls=False)
+    model = tiny("vit_b16", img_size=(PATCH, 8 * PATCH), cls_token=cls_token, pos_embed_cls=False)
+    model.load_state_dict(trained.state_dict())
+    images = random_images(2, PATCH, 8 * PATCH)
+    assert relative_error(model(images)[0], trained(images)[0]) < 1e-5
+
+
 def test_positions_that_fit_no_grid_are_refused() -> None:
     model = tiny("vit_b16")
     weights = {**model.state_dict(), "pos_embed": torch.zeros(1, 1 + 37, DIM)}

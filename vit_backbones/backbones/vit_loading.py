@@ -31,7 +31,8 @@ def adapt_position_on_load(
         return
     new_grid = model.arch.pos_grid
     own_prefix = own.shape[1] - math.prod(new_grid)
-    split = _split(pos.shape[1], new_grid, own_prefix)
+    dropped = model.cls_token is None and prefix + "cls_token" in state_dict
+    split = _split(pos.shape[1], new_grid, 1 if dropped else own_prefix)
     if split is None:
         return
     file_prefix, old_grid = split
@@ -48,15 +49,15 @@ def adapt_position_on_load(
 
 
 def _split(
-    length: int, own_grid: tuple[int, int], own_prefix: int
+    length: int, own_grid: tuple[int, int], likely: int
 ) -> tuple[int, tuple[int, int]] | None:
     """(prefix positions, grid) of a file's ``length`` positions: the model's own grid or a square
-    one."""
-    for prefix in (own_prefix, 1 - own_prefix):
-        if length - prefix == math.prod(own_grid):
+    one, after the ``likely`` number of prefix positions, 0 or 1, or else the other."""
+    for prefix in (likely, 1 - likely):
+        count = length - prefix
+        side = math.isqrt(max(count, 0))
+        if count == math.prod(own_grid):
             return prefix, own_grid
-    for prefix in (own_prefix, 1 - own_prefix):
-        side = math.isqrt(max(length - prefix, 0))
-        if side and side * side == length - prefix:
+        if side and side * side == count:
             return prefix, (side, side)
     return None
