@@ -23,7 +23,7 @@ STOP = dict(
 
 
 def last_lines(capfd, *args, **kwargs) -> list[str]:
-    run(toy_config(*args, **HOOKS, **kwargs))
+    run(toy_config(*args, **HOOKS, **{"default_scope": "mmpretrain", **kwargs}))
     return capfd.readouterr().out.rstrip("\n").split("\n")
 
 
@@ -78,3 +78,11 @@ def test_example_is_an_image_of_the_data_set(tmp_path, sample, name):
         assert str(path).endswith(name)
     if "img" in sample:
         assert np.array_equal(np.asarray(Image.open(path)), sample["img"])
+
+
+def test_other_libraries_get_the_command_that_evaluates(tmp_path, capfd):
+    *_, ask, command = last_lines(capfd, tmp_path, epochs=1, default_scope="mmseg")
+    assert ask == "Evaluate it:"
+    _, script, _, weights = shlex.split(command)
+    assert Path(script).name == "test.py"
+    assert Path(weights).is_file()

@@ -85,9 +85,8 @@ class ConvergencePlotHook(Hook):
         if rows and last == runner.iter:
             return rows[-1]
         scalars = hub.log_scalars
-        lr = scalars.get("train/base_lr") or scalars.get(
-            "train/lr"
-        )  # several groups: the unscaled rate
+        # where groups have rates of their own, base_lr is the rate before any factor
+        lr = scalars.get("train/base_lr") or scalars.get("train/lr")
         row = dict(iter=runner.iter, epoch=runner.iter / max(len(runner.train_dataloader), 1))
         if lr is not None:
             row["lr"] = float(lr.current())

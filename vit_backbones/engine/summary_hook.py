@@ -53,17 +53,16 @@ def summary(runner: Runner) -> list[str]:
         best = best_row(rows, name, is_better)
         if best is not None:
             lines.append(f"Best {name}: {best[name]:.4g} at {progress(runner, best)}")
-    if runner.train_loop.stop_training:
-        lines.append(
-            f"Stopped early, after {progress(runner, rows[-1])}" if rows else "Stopped early"
-        )
+    if runner.iter < runner.max_iters:
+        now = dict(epoch=runner.epoch, iter=runner.iter)
+        lines.append(f"Stopped early, after {progress(runner, now)}")
     if checkpoint:
         lines.append(f"Checkpoint: {_short(checkpoint)}")
     plot = Path(runner.work_dir, ConvergencePlotHook.filename)
     if plot.exists():
         lines.append(f"Plot: {_short(plot)}")
     if checkpoint:
-        lines += ["Try it on an image:", prediction_command(runner, checkpoint)]
+        lines += next_command(runner, checkpoint)
     return lines
 
 
@@ -74,28 +73,23 @@ def progress(runner: Runner, row: dict[str, float]) -> str:
     return f"iteration {row['iter']} of {runner.max_iters}"
 
 
-def prediction_command(runner: Runner, checkpoint: str | Path) -> str:
-    """A line for the shell, to be run in the current folder."""
-    script = Path(sys.argv[0]).with_name("predict.py")
-    script = script if script.exists() else Path("tools/predict.py")
+def next_command(runner: Runner, checkpoint: str | Path) -> list[str]:
+    """What to do next, and the line for the shell that does it, to be run in the current folder."""
+    classifies = runner.cfg.get("default_scope", "mmpretrain") == "mmpretrain"
+    script = Path(sys.argv[0]).with_name("predict.py" if classifies else "test.py")
+    if not script.exists():
+        script = Path("tools", script.name)
     name = Path(runner.cfg.filename).name if runner.cfg.filename else f"{runner.timestamp}.py"
     config = Path(runner.work_dir, name)  # as the run used it, command-line changes included
-    image = (
-        example_image(runner.val_dataloader.dataset, runner.work_dir, _holds_rgb(runner))
-        if runner.val_loop
-        else None
-    )
-    words = [
-        _python(),
-        _short(script),
-        _short(config),
-        _short(checkpoint),
-        _short(image or "IMAGE"),
-    ]
-    return shlex.join(words)
+    words = [_python(), _short(script), _short(config), _short(checkpoint)]
+    if not classifies:
+        return ["Evaluate it:", shlex.join(words)]
+    dataset = runner.val_dataloader.dataset if runner.val_loop else None
+    image = example_image(dataset, runner.work_dir, _holds_rgb(runner))
+    return ["Try it on an image:", shlex.join([*words, _short(image) if image else "IMAGE"])]
 
 
-def example_image(dataset: Dataset, work_dir: str | Path, rgb: bool = False) -> Path | None:
+def example_image(dataset: Dataset | None, work_dir: str | Path, rgb: bool = False) -> Path | None:
     """A file with the first image of ``dataset``, whose pixels are RGB or else BGR."""
     try:
         sample = dataset.get_data_info(0)

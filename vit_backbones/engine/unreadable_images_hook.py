@@ -33,7 +33,7 @@ class UnreadableImagesHook(Hook):
 
     Each is noted in ``<work_dir>/unreadable_{train,val,test}_images.txt`` (path, tab, reason), also
     by worker processes and other ranks. At the end the run lists them. It acts on the image-loading
-    transforms of the pipelines, so configs need no change.
+    transforms of the pipelines that are there when the run begins, so configs need no change.
 
     Raises:
         UserError: Test images are unreadable, or so many in a row that the path or the format must
