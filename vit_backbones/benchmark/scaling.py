@@ -140,7 +140,7 @@ def _try(
     elif before:
         sizes = [p.size for p in before]
         time_needed = predict(sizes, [seconds[curve.label, s] for s in sizes], point.size)
-        memory_needed = predict(sizes, [p.peak_bytes for p in before], point.size)
+        memory_needed = predict(sizes, [max(p.peak_bytes, 1) for p in before], point.size)
         if time_needed > budget.seconds:
             point.not_run = f"a run would take more than {budget.seconds:g} s"
         elif memory_needed > budget.bytes:

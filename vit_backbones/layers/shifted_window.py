@@ -14,11 +14,11 @@ class Rows(NamedTuple):
 
     Attributes:
         index: (n,) for each row of the result, the row of the source.
-        blank: (k,) rows of the result that are zero instead, or None for none.
+        blank: (k,) rows of the result that are zero instead.
     """
 
     index: Tensor
-    blank: Tensor | None
+    blank: Tensor
 
 
 class WindowPlan(NamedTuple):
@@ -75,11 +75,8 @@ def _build_plan(grid: tuple[int, int], window: int, shift: int, device: torch.de
 
     # Of all slots, those in the order of their place; padding goes to the end.
     order = place.masked_fill(padding, h * w).argsort(stable=True)
-    join = Rows(order[: h * w], None)
-    if (height, width) == (h, w):
-        split = Rows(place, None)
-    else:
-        split = Rows(place.masked_fill(padding, 0), order[h * w :])
+    split = Rows(place.masked_fill(padding, 0), order[h * w :])
+    join = Rows(order[: h * w], order[:0])
     if not shift:
         return WindowPlan(window, split, join, None)
 
@@ -117,12 +114,11 @@ def _take(x: Tensor, there: Rows, back: Rows) -> Tensor:
     return _take_rows(x, *there)
 
 
-def _take_rows(x: Tensor, index: Tensor, blank: Tensor | None) -> Tensor:
+def _take_rows(x: Tensor, index: Tensor, blank: Tensor) -> Tensor:
     """(B, n, C) -> (B, m, C)."""
     B, n, C = x.shape
     rows = (index + torch.arange(B, device=x.device)[:, None] * n).flatten()
-    y = x.reshape(B * n, C).index_select(0, rows).reshape(B, -1, C)
-    return y if blank is None else y.index_fill_(1, blank, 0.0)
+    return x.reshape(B * n, C).index_select(0, rows).reshape(B, -1, C).index_fill_(1, blank, 0.0)
 
 
 class _TakeRows(torch.autograd.Function):

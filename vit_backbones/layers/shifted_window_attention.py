@@ -152,7 +152,8 @@ def biased_attention(
     bias = bias.to(q.dtype)
     if mask is not None:
         bias = bias + mask.to(q.dtype)
-    if bias.requires_grad and torch.is_grad_enabled():
+    if q.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
+        # scaled_dot_product_attention has no kernel for it, and is slower than this
         logits = (q * scale) @ k.transpose(-2, -1)
         if mask is not None:
             logits = logits.unflatten(0, (-1, mask.shape[0]))
