@@ -1,8 +1,17 @@
 """Other projects' state dicts: which names they give to the parameters of our encoders."""
 
 from .google import GOOGLE
-from .hierarchical import MVIT, MVIT_NAMES, SWIN, SWIN_NAMES
 from .layout import Layout, StateDict
+from .mvit import MMPRETRAIN_MVIT, MVIT, MVIT_NAMES, TIMM_MVIT, TORCHVISION_MVIT
+from .swin import (
+    HF_SWIN,
+    MM_SWIN,
+    MM_SWINV2,
+    SWIN,
+    SWIN_NAMES,
+    TIMM_SWIN,
+    TORCHVISION_SWIN,
+)
 from .vit import (
     MMPRETRAIN,
     MMPRETRAIN_GATED,
@@ -50,15 +59,28 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         OPENAI_CLIP,
         GOOGLE,
     ),
-    "SwinTransformer": (SWIN,),
-    "MViT": (MVIT,),
+    "SwinTransformer": (SWIN, TIMM_SWIN, TORCHVISION_SWIN, MM_SWIN, MM_SWINV2, HF_SWIN),
+    "MViT": (MVIT, TIMM_MVIT, MMPRETRAIN_MVIT, TORCHVISION_MVIT),
 }
 
 # What can be written, by project and type of encoder: in the first layout that holds the encoder.
 TARGETS: dict[str, dict[str, tuple[Layout, ...]]] = {
-    "timm": {"VisionTransformer": (TIMM_DINOV3, TIMM_DINOV3_GATED, TIMM_SAM, TIMM)},
-    "mmpretrain": {"VisionTransformer": (MMPRETRAIN_SAM, MMPRETRAIN, MMPRETRAIN_GATED)},
-    "torchvision": {"VisionTransformer": (TORCHVISION,)},
+    "timm": {
+        "VisionTransformer": (TIMM_DINOV3, TIMM_DINOV3_GATED, TIMM_SAM, TIMM),
+        "SwinTransformer": (TIMM_SWIN,),
+        "MViT": (TIMM_MVIT,),
+    },
+    "mmpretrain": {
+        "VisionTransformer": (MMPRETRAIN_SAM, MMPRETRAIN, MMPRETRAIN_GATED),
+        "SwinTransformer": (MM_SWIN, MM_SWINV2),
+        "MViT": (MMPRETRAIN_MVIT,),
+    },
+    "mmdet": {"SwinTransformer": (MM_SWIN,)},  # mmseg's, too
+    "torchvision": {
+        "VisionTransformer": (TORCHVISION,),
+        "SwinTransformer": (TORCHVISION_SWIN,),
+        "MViT": (TORCHVISION_MVIT,),
+    },
     "huggingface": {
         "VisionTransformer": (
             HF_DINOV3,
@@ -68,7 +90,8 @@ TARGETS: dict[str, dict[str, tuple[Layout, ...]]] = {
             HF_DINOV2_GATED,
             HF_CLIP,
             HF_VITDET,
-        )
+        ),
+        "SwinTransformer": (HF_SWIN,),
     },
 }
 

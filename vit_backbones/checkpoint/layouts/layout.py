@@ -96,6 +96,13 @@ def matches(patterns: Iterable[str], name: str) -> bool:
     return any(re.fullmatch(_regex(pattern), name) for pattern in patterns)
 
 
+def rename(
+    state: Mapping[str, Tensor], start: str, replacement: str | Callable[[re.Match], str]
+) -> StateDict:
+    """A state dict with the starts of names replaced that match a regular expression."""
+    return {re.sub(f"^(?:{start})", replacement, name): t for name, t in state.items()}
+
+
 def has_gated_mlp(native: Mapping[str, Tensor]) -> bool:
     """Whether the first layer of the MLPs makes a gate beside the values (SwiGLU)."""
     first, second = (native.get(f"blocks.0.mlp.{name}.weight") for name in ("fc1", "fc2"))
