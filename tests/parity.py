@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from vit_backbones.checkpoint.recognition import read_as
+
 Weights = Mapping[str, Tensor]
 
 
@@ -41,12 +43,27 @@ def relative_error(ours: Tensor, reference: Tensor) -> float:
     return ((ours - reference).abs().max() / reference.abs().max()).item()
 
 
+def by_our_names(model: nn.Module, weights: Weights) -> Weights:
+    """A peer's weights by the names of the model's parameters and in their shapes, through the
+    layout that recognises them. That only renames, joins, cuts and reorders, so that it translates
+    gradients, too. Whether it is right, the peer's outputs tell."""
+    reading = read_as(type(model).__name__, model.state_dict(), dict(weights))
+    found = reading.translate(weights)
+    return {name: _in_shape(name, found[name], own) for name, own in model.named_parameters()}
+
+
+def _in_shape(name: str, value: Tensor, own: Tensor) -> Tensor:
+    if name == "pos_embed":  # tables without batch, a superfluous class position in front
+        return value.reshape(1, -1, own.shape[2])[:, -own.shape[1] :]
+    return value.reshape(own.shape)
+
+
 def assert_parity(
     model: nn.Module,
     peer: nn.Module,
     run_peer: Callable[[Tensor], tuple[Tensor, ...]],
-    translate: Callable[[Weights], Weights],
     images: Tensor,
+    translate: Callable[[nn.Module, Weights], Weights] = by_our_names,
     gradients: bool = True,
     without_gradient: tuple[str, ...] = (),
 ) -> None:
@@ -57,8 +74,7 @@ def assert_parity(
         model: Ours.
         peer: The other, with the weights.
         run_peer: Images -> outputs of the peer, in the order and shapes of ours.
-        translate: The peer's weights by its names -> by ours: only renames, joins and cuts, so that
-            it translates gradients, too.
+        translate: The model, the peer's weights or gradients by its names -> by ours.
         images: (B, 3, H, W), B > 1.
         gradients: Compare gradients, too.
         without_gradient: Parameters whose gradients can't be compared: the peer holds them at
@@ -67,7 +83,7 @@ def assert_parity(
     for module in (model, peer):
         module.eval()
         module.zero_grad()
-    model.load_state_dict(translate(peer.state_dict()))
+    model.load_state_dict(translate(model, peer.state_dict()))
     ours_in, peer_in = images.clone().requires_grad_(), images.clone().requires_grad_()
     ours, theirs = model(ours_in), run_peer(peer_in)
     assert len(ours) == len(theirs)
@@ -82,8 +98,9 @@ def assert_parity(
         sum((out * w).sum() for out, w in zip(outputs, weights, strict=True)).backward()
     assert relative_error(ours_in.grad, peer_in.grad) < 1e-4, "gradient of the images"
     expected = translate(
+        model,
         {k: torch.zeros_like(p) if p.grad is None else p.grad for k, p in peer.named_parameters()}
-        | {k: torch.zeros_like(b) for k, b in peer.named_buffers()}
+        | {k: torch.zeros_like(b) for k, b in peer.named_buffers()},
     )
     trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
     assert trained, "no parameter has a gradient"

@@ -3,15 +3,13 @@ gradients."""
 
 from __future__ import annotations
 
-import re
-from itertools import accumulate
-
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 from torchvision.models.video import mvit as torchvision_mvit
 
+from tests.parity import by_our_names
 from vit_backbones import MViT
 
 SIZES = [(64, 64), (160, 224), (75, 101)]  # native, a rectangle, no multiple of any stride
@@ -34,13 +32,11 @@ def error(ours: Tensor, reference: Tensor) -> float:
     return ((ours - reference).abs().max() / reference.abs().max()).item()
 
 
-def assert_same(model: MViT, reference: nn.Module, run, images: Tensor, names: dict[str, Tensor]):
-    """The outputs of ``model`` and ``run(reference)``: equal to 1e-5 in float32. Gradients: equal
-    to 1e-5 in float64, because in float32 rounding can decide which of two equal pixels max pooling
-    takes.
-
-    ``names``: the reference's parameters by our names.
-    """
+def assert_same(model: MViT, reference: nn.Module, run, images: Tensor):
+    """The outputs of ``model`` and ``run(reference)`` with the same weights: equal to 1e-5 in
+    float32. Gradients: equal to 1e-5 in float64, because in float32 rounding can decide which of
+    two equal pixels max pooling takes."""
+    model.load_state_dict(by_our_names(model, reference.state_dict()))
     for ours, theirs in zip(model(images), run(reference, images), strict=True):
         assert ours.shape == theirs.shape
         assert error(ours, theirs) < 1e-5
@@ -50,39 +46,19 @@ def assert_same(model: MViT, reference: nn.Module, run, images: Tensor, names: d
     weights = [torch.randn_like(out) for out in theirs]
     for outputs in (ours, theirs):
         sum((out * w).sum() for out, w in zip(outputs, weights, strict=True)).backward()
-    parameters = dict(model.named_parameters())
-    assert parameters.keys() == names.keys()
-    largest = max(p.grad.abs().max() for p in names.values() if p.grad is not None)
-    for name, parameter in parameters.items():
-        if names[name].grad is None:  # a stage after the one that is put out
-            assert parameter.grad is None, name
+    gradients = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in reference.named_parameters()
+    }
+    largest = max(gradient.abs().max() for gradient in gradients.values())
+    expected = by_our_names(model, gradients)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None:  # a stage after the one that is put out
+            assert not expected[name].any(), name
             continue
-        expected = names[name].grad.reshape(parameter.shape)
         # the floor is for the keys' bias, which softmax cancels: its gradient is rounding
-        bound = 1e-5 * expected.abs().max() + 1e-12 * largest
-        assert (parameter.grad - expected).abs().max() < bound, name
-
-
-def load(model: MViT, reference: nn.Module, rename) -> dict[str, Tensor]:
-    """Copy the reference's weights by our names; also returns its parameters by our names."""
-    names = {rename(k): p for k, p in reference.named_parameters() if rename(k)}
-    own = dict(model.named_parameters())
-    model.load_state_dict({k: p.detach().reshape(own[k].shape) for k, p in names.items()})
-    return names
-
-
-def timm_name(depths: tuple[int, ...]):
-    starts = [0, *accumulate(depths)]
-
-    def rename(name: str) -> str:
-        name = re.sub(
-            r"stages\.(\d+)\.blocks\.(\d+)",
-            lambda m: f"blocks.{starts[int(m[1])] + int(m[2])}",
-            name,
-        )
-        return re.sub(r"shortcut_proj_(attn|mlp)", "proj", name)
-
-    return rename
+        bound = 1e-5 * expected[name].abs().max() + 1e-12 * largest
+        assert (parameter.grad - expected[name]).abs().max() < bound, name
 
 
 @pytest.mark.parametrize("cls_token", [False, True])
@@ -94,9 +70,8 @@ def test_equals_timm(cls_token, expand_attn):
     reference = timm.models.mvitv2.MultiScaleVit(cfg, img_size=64, num_classes=0, global_pool="")
     randomize(reference)
     model = MViT(TINY, cls_token=cls_token, dim_mul_in_attention=expand_attn, out_type="raw")
-    names = load(model, reference, timm_name(TINY["depths"]))
     images = torch.randn(2, 3, 64, 64)
-    assert_same(model, reference, lambda r, x: [r.forward_features(x)], images, names)
+    assert_same(model, reference, lambda r, x: [r.forward_features(x)], images)
 
 
 @pytest.mark.parametrize("name", ["mvitv2_tiny", "mvitv2_small"])
@@ -104,7 +79,7 @@ def test_presets_equal_timm(name):
     reference = timm.create_model(name, num_classes=0).eval()
     randomize(reference)
     model = MViT(f"mvitv2_{name[7]}", out_type="avg_featmap").eval()
-    load(model, reference, timm_name(reference.depths))
+    model.load_state_dict(by_our_names(model, reference.state_dict()))
     images = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         assert error(model(images)[0], reference(images)) < 1e-5
@@ -123,12 +98,8 @@ def test_equals_mmpretrain(size, in_attention, stage):
     randomize(reference)
     model = MViT(TINY, dim_mul_in_attention=in_attention, out_indices=stage)
 
-    def rename(name: str) -> str:
-        return re.sub("^norm3", "norm", name.replace("patch_embed.projection", "patch_embed.proj"))
-
-    names = load(model, reference, rename)
     images = torch.randn(1, 3, *size)
-    assert_same(model, reference, lambda r, x: r(x), images, names)
+    assert_same(model, reference, lambda r, x: r(x), images)
 
 
 def test_v1_equals_torchvision():
@@ -165,23 +136,5 @@ def test_v1_equals_torchvision():
     randomize(reference)
     model = MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64)
 
-    def rename(name: str) -> str:
-        for theirs, ours in (
-            ("conv_proj", "patch_embed.proj"),
-            ("pos_encoding.class_token", "cls_token"),
-            ("pos_encoding.class_pos", "pos_embed_class"),
-            ("pos_encoding.spatial_pos", "pos_embed_spatial"),
-            ("pos_encoding.temporal_pos", "pos_embed_temporal"),
-            ("attn.project.0", "attn.proj"),
-            ("project", "proj"),
-            ("mlp.0", "mlp.fc1"),
-            ("mlp.3", "mlp.fc2"),
-        ):
-            name = name.replace(theirs, ours)
-        return re.sub(
-            r"pool_([qkv])\.norm_act\.0", r"norm_\1", re.sub(r"pool\.weight", "weight", name)
-        )
-
-    names = load(model, reference, rename)
     images = torch.randn(2, 3, 64, 64)
-    assert_same(model, reference, lambda r, x: [r(x[:, :, None])], images, names)
+    assert_same(model, reference, lambda r, x: [r(x[:, :, None])], images)

@@ -11,6 +11,7 @@ from tests.backbones.swin_peers import (
     mmpretrain_pair,
     timm_pair,
     torchvision_pair,
+    translate,
 )
 from tests.parity import assert_parity, random_images, randomize
 
@@ -22,7 +23,7 @@ SMALL = (24, 40)  # the last map is 2 x 3, smaller than the window
 
 def check(pair: Pair, size: tuple[int, int]) -> None:
     randomize(pair.peer)
-    assert_parity(pair.model, pair.peer, pair.run, pair.translate, random_images(2, *size))
+    assert_parity(pair.model, pair.peer, pair.run, random_images(2, *size), translate)
 
 
 @pytest.mark.parametrize("size", [NATIVE, RECTANGLE])  # timm shifts before it pads

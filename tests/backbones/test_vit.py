@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.backbones.vit_peers import mm_pair, ours
-from tests.parity import random_images, randomize, relative_error
+from tests.parity import by_our_names, random_images, randomize, relative_error
 from vit_backbones import VisionTransformer, build_backbone
+from vit_backbones.checkpoint.layouts.vit import MMPRETRAIN
 
 SIZE, GRID, PREFIX = (16, 24), (4, 6), 3
 TINY = dict(embed_dims=16, depth=3, num_heads=2, patch_size=4, img_size=16)
@@ -53,7 +54,7 @@ def test_out_types_and_indices_equal_mmpretrains(out_type: str) -> None:
         out_indices=indices,
     )
     randomize(pair.peer).eval()
-    pair.model.load_state_dict(pair.translate(pair.peer.state_dict()))
+    pair.model.load_state_dict(by_our_names(pair.model, pair.peer.state_dict()))
     images = random_images(2, *SIZE)
     ours, theirs = pair.model.eval()(images), pair.run(images)
     assert len(ours) == len(theirs) == 3
@@ -98,11 +99,11 @@ def test_norm_all_outputs() -> None:
 
 def test_layer_depths_equal_mmpretrains() -> None:
     pair = mm_pair("vit_b16", "avg_featmap", pool_norm=True)
-    depth_of = pair.peer.get_layer_depth
-    expected = {pair.rename(name): depth_of(name) for name in pair.peer.state_dict()}
-    for name in pair.model.state_dict():
-        assert pair.model.get_layer_depth(name) == expected[name], name
-        assert pair.model.get_layer_depth(f"backbone.{name}", "backbone.") == expected[name]
+    for name, tensor in pair.model.state_dict().items():
+        (theirs,) = MMPRETRAIN.from_native({name: tensor})
+        expected = pair.peer.get_layer_depth(theirs)
+        assert pair.model.get_layer_depth(name) == expected, name
+        assert pair.model.get_layer_depth(f"backbone.{name}", "backbone.") == expected
     assert pair.model.get_layer_depth("head.weight", "backbone.") == (4, 5)
 
 

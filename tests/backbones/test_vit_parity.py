@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.models import vision_transformer as torchvision_vit
 
 from tests.backbones.vit_peers import PAIRS, PATCH, SIZE, torchvision_pair
-from tests.parity import assert_parity, random_images, randomize
+from tests.parity import assert_parity, by_our_names, random_images, randomize
 
 SIZES = {"native": (SIZE, SIZE), "larger": (28, 28), "rectangle": (20, 36), "padded": (21, 30)}
 
@@ -26,14 +26,14 @@ def test_outputs_and_gradients_equal_the_peers(name: str, size: str) -> None:
         return pair.run(F.pad(x, (0, right, 0, bottom)))
 
     images = random_images(2, height, width)
-    assert_parity(pair.model, pair.peer, run, pair.translate, images)
+    assert_parity(pair.model, pair.peer, run, images)
 
 
 def test_torchvision_native() -> None:
     pair = torchvision_pair()
     randomize(pair.peer)
     images = random_images(2, SIZE, SIZE)
-    assert_parity(pair.model, pair.peer, pair.run, pair.translate, images)
+    assert_parity(pair.model, pair.peer, pair.run, images)
 
 
 def test_torchvision_larger() -> None:
@@ -46,7 +46,7 @@ def test_torchvision_larger() -> None:
         large.model,
         large.peer,
         large.run,
-        lambda named: {**large.translate(named), "pos_embed": position},
         random_images(2, 28, 28),
+        lambda model, named: {**by_our_names(model, named), "pos_embed": position},
         without_gradient=("pos_embed",),
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import timm
@@ -15,7 +14,6 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 from torchvision.models import vision_transformer as torchvision_vit
 
-from tests.parity import Weights
 from vit_backbones import VisionTransformer, build_backbone  # before mmpretrain: it repairs it
 
 from mmpretrain.models.backbones import VisionTransformer as MMViT  # isort: skip
@@ -41,44 +39,17 @@ BICUBIC = dict(mode="bicubic")
 
 @dataclass
 class Pair:
-    """Our encoder, a peer, and how to run it and read its weights.
+    """Our encoder, a peer, and how to run it.
 
     Attributes:
         run: Images -> outputs of the peer, in the order and shapes of ours.
-        rules: Regular expressions and what replaces them, from the peer's names to ours.
         pads: Whether the peer takes sides that are no multiples of the patch.
     """
 
     model: VisionTransformer
     peer: nn.Module
     run: Callable[[Tensor], tuple[Tensor, ...]]
-    rules: list[tuple[str, str]] = field(default_factory=list)
     pads: bool = False
-
-    def translate(self, weights: Weights) -> Weights:
-        """The peer's weights (or their gradients) by our names and in our shapes."""
-        found = {self.rename(name): value for name, value in weights.items()}
-        return {name: find(found, name, own) for name, own in self.model.named_parameters()}
-
-    def rename(self, name: str) -> str:
-        """Our name of the peer's parameter."""
-        for pattern, replacement in self.rules:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-
-def find(found: Weights, name: str, own: Tensor) -> Tensor:
-    """The value of our parameter ``name``, joined from its parts where the peer splits it."""
-    for whole, names in (("attn.qkv", ("q", "k", "v")), ("mlp.fc1", ("gate", "up"))):
-        if name not in found and whole in name:
-            stem = whole.rsplit(".", 1)[0]
-            parts = [found.get(name.replace(whole, f"{stem}.{part}")) for part in names]
-            missing = own.new_zeros(own.shape[0] // len(names), *own.shape[1:])  # key bias
-            return torch.cat([missing if part is None else part for part in parts])
-    value = found[name]
-    if name == "pos_embed":  # maps, tables without batch, a superfluous class position in front
-        return value.reshape(1, -1, own.shape[2])[:, -own.shape[1] :]
-    return value.reshape(own.shape)
 
 
 def ours(preset: str, **settings) -> VisionTransformer:
@@ -91,15 +62,7 @@ def timm_pair(preset: str, name: str, **settings) -> Pair:
         name, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True, **TIMM, **timm_settings
     )
     model = ours(preset, pos_interpolation=TIMM_RESIZES, **settings)
-    rules = [  # Eva, which timm's DINOv3 is
-        (r"\.gamma_(\d)", r".ls\1.gamma"),
-        (r"attn\.(q|v)_bias", r"attn.\1.bias"),
-        (r"fc1_g", "gate"),
-        (r"fc1_x", "up"),
-    ]
-    if hasattr(peer, "rope"):  # one projection, two biases: make it three projections
-        rules.append((r"attn\.qkv\.bias", "attn.nothing"))
-    return Pair(model, peer, lambda x: (peer.forward_features(x),), rules, pads=True)
+    return Pair(model, peer, lambda x: (peer.forward_features(x),), pads=True)
 
 
 def timm_sam() -> Pair:
@@ -122,41 +85,13 @@ def timm_sam() -> Pair:
     return Pair(model, peer, lambda x: (peer.forward_features(x),))
 
 
-HF_RULES = [
-    (r"^embeddings\.cls_token", "cls_token"),
-    (r"^embeddings\.register_tokens", "reg_token"),
-    (r"^embeddings\.position_embeddings", "pos_embed"),
-    (r"^embeddings\.patch_embeddings\.(projection\.)?", "patch_embed.proj."),
-    (r"^embeddings\.projection", "patch_embed.proj"),
-    (r"^(encoder|model|layers)\.(layers?\.)?(?=\d)", "blocks."),
-    (r"^layernorm\.", "norm."),
-    (r"layernorm_before", "norm1"),
-    (r"layernorm_after", "norm2"),
-    (r"layer_norm(\d)", r"norm\1"),
-    (r"layer_scale(\d)\.lambda1", r"ls\1.gamma"),
-    (r"(self_attn|attention)\.([qkv])_proj", r"attn.\2"),
-    (r"(self_attn|attention)\.(o|out)_proj", "attn.proj"),
-    (r"attention\.(?=rel_pos|qkv|proj)", "attn."),
-    (r"\.(gate|up)_proj", r".\1"),
-    (r"\.down_proj", ".fc2"),
-]
-
-
 def hf_pair(preset: str, kind: str, **settings) -> Pair:
     hf_settings = settings.pop("hf", {})
     config = getattr(transformers, f"{kind}Config")(**{**HF, **hf_settings})
     peer = getattr(transformers, f"{kind}Model")(config)
     takes = inspect.signature(peer.forward).parameters
     options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes else {}
-    rules = HF_RULES
-    if not getattr(config, "use_gated_mlp", True):  # DINOv3's plain MLP has the gated one's names
-        rules = [(r"mlp\.up_proj", "mlp.fc1"), *rules]
-    return Pair(
-        ours(preset, **settings),
-        peer,
-        lambda x: (peer(x, **options).last_hidden_state,),
-        rules,
-    )
+    return Pair(ours(preset, **settings), peer, lambda x: (peer(x, **options).last_hidden_state,))
 
 
 def hf_mae() -> Pair:
@@ -198,20 +133,12 @@ def hf_clip() -> Pair:
     pair = hf_pair(
         "clip_b16", "CLIPVision", hf=dict(hidden_act="quick_gelu"), pos_interpolation=BICUBIC
     )
-    rules = [
-        (r"^embeddings\.class_embedding", "cls_token"),
-        (r"^embeddings\.position_embedding\.weight", "pos_embed"),
-        (r"^embeddings\.patch_embedding", "patch_embed.proj"),
-        (r"^pre_layrnorm", "norm_pre"),
-        (r"^post_layernorm", "norm"),
-        *pair.rules,
-    ]
 
     def run(x: Tensor) -> tuple[Tensor]:
         tokens = pair.peer(x, interpolate_pos_encoding=True).last_hidden_state
         return (pair.peer.post_layernorm(tokens),)
 
-    return replace(pair, run=run, rules=rules)
+    return replace(pair, run=run)
 
 
 def hf_vitdet() -> Pair:
@@ -232,23 +159,10 @@ def hf_vitdet() -> Pair:
     )
 
 
-MM_RULES = [
-    (r"^patch_embed\.projection", "patch_embed.proj"),
-    (r"^pre_norm", "norm_pre"),
-    (r"^ln1\.", "norm."),
-    (r"^ln2\.", "fc_norm."),
-    (r"^layers", "blocks"),
-    (r"\.ln(\d)", r".norm\1"),
-    (r"ffn\.layers\.0\.0", "mlp.fc1"),
-    (r"ffn\.layers\.1", "mlp.fc2"),
-    (r"(attn|ffn)\.gamma(\d)\.weight", r"ls\2.gamma"),
-]
-
-
 def mm_pair(preset: str, out_type: str = "raw", mm: Mapping = {}, **settings) -> Pair:
     peer = MMViT(arch=MM, img_size=SIZE, patch_size=PATCH, out_type=out_type, **mm)
     model = ours(preset, out_type=out_type, pos_interpolation=BICUBIC, **settings)
-    return Pair(model, peer, peer, MM_RULES, pads=True)
+    return Pair(model, peer, peer, pads=True)
 
 
 def mm_sam() -> Pair:
@@ -267,21 +181,7 @@ def mm_sam() -> Pair:
         out_type="featmap",
         pos_interpolation=BICUBIC,
     )
-    return Pair(model, peer, peer, MM_RULES, pads=True)
-
-
-TORCHVISION_RULES = [
-    (r"^class_token", "cls_token"),
-    (r"^conv_proj", "patch_embed.proj"),
-    (r"^encoder\.pos_embedding", "pos_embed"),
-    (r"^encoder\.layers\.encoder_layer_", "blocks."),
-    (r"^encoder\.ln", "norm"),
-    (r"\.ln_(\d)", r".norm\1"),
-    (r"self_attention\.in_proj_", "attn.qkv."),
-    (r"self_attention\.out_proj", "attn.proj"),
-    (r"mlp\.0\.", "mlp.fc1."),
-    (r"mlp\.3\.", "mlp.fc2."),
-]
+    return Pair(model, peer, peer, pads=True)
 
 
 def torchvision_pair(size: int = SIZE) -> Pair:
@@ -293,7 +193,7 @@ def torchvision_pair(size: int = SIZE) -> Pair:
         return (peer.encoder(torch.cat([peer.class_token.expand(x.shape[0], -1, -1), tokens], 1)),)
 
     model = ours("vit_b16", pos_interpolation=dict(mode="bicubic", align_corners=True))
-    return Pair(model, peer, run, TORCHVISION_RULES)
+    return Pair(model, peer, run)
 
 
 PAIRS: dict[str, Callable[[], Pair]] = {

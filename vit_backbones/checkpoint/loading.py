@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .describe import describe
-from .layouts import LAYOUTS, NAMES, StateDict
+from .layouts import LAYOUTS, NAMES, Layout, StateDict
 from .layouts.layout import matches
 from .reading import find_weights, read_state_dict
 from .recognition import Reading, identify, read_as
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..backbones.base import Backbone
 
 KERNEL = "patch_embed.proj.weight"
+BIAS_TABLE = "relative_position_bias_table"
 # What an encoder may do without: maps need no class token, and the outputs say which final norms
 # there are. Anything else of the encoder that is left over makes another model of it.
 DISPENSABLE = ("cls_token", "norm.*", "fc_norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*")
@@ -69,7 +71,7 @@ def load_checkpoint(
     if reading is None:
         raise UserError(_unknown_message(kind, inside, name))
     native = reading.translate(inside)
-    fitted, unused = _fit(model, native)
+    fitted, unused = _fit(model, native, reading.layout)
 
     own = model.state_dict()
     report = LoadReport(name, reading.layout.name, reading.prefix)
@@ -120,7 +122,7 @@ def _split_by_prefix(
     return inside, [n for n in state if n not in inside]
 
 
-def _fit(model: Backbone, native: StateDict) -> tuple[StateDict, list[str]]:
+def _fit(model: Backbone, native: StateDict, layout: Layout) -> tuple[StateDict, list[str]]:
     """The file's weights in the model's shapes, as far as they fit, and the names of the others.
 
     A copy of the model without memory loads them, so that its own hooks resize positions and
@@ -137,6 +139,9 @@ def _fit(model: Backbone, native: StateDict) -> tuple[StateDict, list[str]]:
             candidates[name] = tensor.reshape(own[name].shape)
         elif name == "pos_embed" and tensor.ndim == 2:
             candidates[name] = tensor[None]
+        elif name in own and name.endswith(BIAS_TABLE) and layout.resize_bias_table is not None:
+            window = (math.isqrt(len(own[name])) + 1) // 2
+            candidates[name] = layout.resize_bias_table(tensor, window)
     empty = _without_memory(model)
     try:
         unused = empty.load_state_dict(candidates, strict=False, assign=True).unexpected_keys

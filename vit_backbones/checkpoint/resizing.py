@@ -1,7 +1,13 @@
-"""Fitting a patch embedding's kernel to another patch size and another number of image channels."""
+"""Fitting kernels of patch embeddings and tables of position biases to other sizes.
+
+What the encoders resize by themselves whenever weights are loaded is in their own modules.
+"""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,3 +44,36 @@ def resize_input_channels(kernel: Tensor, channels: int) -> Tensor:
         return kernel.sum(dim=1, keepdim=True)
     repeated = kernel[:, torch.arange(channels) % old]
     return repeated * (old / channels)
+
+
+def resize_bias_table_geometrically(table: Tensor, window: int) -> Tensor:
+    """A table of position biases ((2 * old - 1) ** 2, heads) for windows of another side, as BEiT's
+    authors and timm do it.
+
+    The old entries are placed at offsets that grow geometrically up to the new largest one, so that
+    near neighbours keep their biases almost exactly; between them it is linear. A smaller window
+    takes about the middle of the table. A table that isn't square is left alone.
+    """
+    old, new = math.isqrt(table.shape[0]), 2 * window - 1
+    if old == new or old * old != table.shape[0]:
+        return table
+    steps = torch.from_numpy(_geometric_interpolation(old, new)).float()
+    square = table.float().reshape(old, old, -1)
+    resized = torch.einsum("ao,bp,oph->abh", steps, steps, square)
+    return resized.flatten(0, 1).to(table.dtype)
+
+
+def _geometric_interpolation(old: int, new: int) -> np.ndarray:
+    """(new, old): the matrix that interpolates linearly from offsets that grow by a constant ratio
+    to the whole ones -(new // 2), ..., new // 2."""
+    low, high = 1.01, 1.5  # the ratio by bisection, in timm's bounds
+    while high - low > 1e-6:
+        ratio = (low + high) / 2
+        if (ratio ** (old // 2) - 1) / (ratio - 1) > new // 2:
+            high = ratio
+        else:
+            low = ratio
+    side = np.cumsum(ratio ** np.arange(old // 2))
+    places = np.concatenate([-side[::-1], [0.0], side])
+    offsets = np.arange(-(new // 2), new // 2 + 1)
+    return np.stack([np.interp(offsets, places, entry) for entry in np.eye(old)], axis=1)

@@ -33,6 +33,8 @@ class Layout:
         decode: Applied to theirs before the renaming: what renaming can't express.
         encode: The inverse, applied to theirs after the renaming.
         gated: Written only for encoders with (True) or without (False) gated MLPs.
+        resize_bias_table: How the project fits a table of position biases to a window of another
+            side; None: as the model itself does, in its authors' way.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Layout:
     decode: Callable[[StateDict], StateDict] | None = field(default=None, repr=False)
     encode: Callable[[StateDict], StateDict] | None = field(default=None, repr=False)
     gated: bool | None = None
+    resize_bias_table: Callable[[Tensor, int], Tensor] | None = field(default=None, repr=False)
 
     def prefixes(self, names: Iterable[str]) -> set[str]:
         """What stands before the encoder's names in a file, once per copy of the encoder."""

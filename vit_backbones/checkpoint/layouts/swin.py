@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...layers.relative_bias import relative_index
+from ..resizing import resize_bias_table_geometrically
 from .layout import Layout, StateDict, rename
 
 _TABLE = "layers.*.blocks.*.attn.relative_position_bias_table"
@@ -67,6 +68,7 @@ TIMM_SWIN = replace(
     names={name: name for name in SWIN_NAMES if not re.match(r"norm\d|absolute", name)},
     decode=_move_merging(-1),
     encode=_move_merging(1),
+    resize_bias_table=resize_bias_table_geometrically,
 )
 
 
