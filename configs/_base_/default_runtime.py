@@ -1,4 +1,4 @@
-"""What every classification run shares: logging, checkpoints, distribution."""
+"""What every run shares: logging, checkpoints, distribution. As it stands, for classification."""
 
 custom_imports = dict(imports=["vit_backbones"])
 default_scope = "mmpretrain"

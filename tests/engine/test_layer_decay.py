@@ -115,6 +115,19 @@ def test_multiplies_with_other_rates_of_the_config():
     assert groups["head.fc.weight"]["lr"] == pytest.approx(10 * LR)
 
 
+def test_a_lower_rate_for_the_encoder_leaves_weight_decay_alone():
+    groups = param_groups(build(DETECTOR), encoder_lr_mult=0.1, norm_decay_mult=0.0)
+    for name, group in groups.items():
+        depth = 1 + int(name.split(".")[2]) if name.startswith("backbone.blocks.") else None
+        if depth:
+            expected = LR * 0.1 * RATE ** (DEPTH + 1 - depth)
+            assert group["lr"] == pytest.approx(expected), name
+    assert groups["backbone.norm.weight"]["weight_decay"] == 0
+    assert groups["backbone.norm.weight"]["lr"] == pytest.approx(LR * 0.1)
+    assert groups["backbone.patch_embed.proj.weight"]["weight_decay"] == WEIGHT_DECAY
+    assert groups["neck.lateral_convs.0.conv.weight"]["lr"] == pytest.approx(LR)
+
+
 def test_frozen_parameters_are_left_out():
     model = build(dict(CLASSIFIER, backbone=dict(BACKBONE, frozen_stages=1)))
     groups = param_groups(model)
@@ -162,7 +175,8 @@ def test_without_an_encoder_it_says_what_is_missing():
         param_groups(nn.Linear(2, 2))
 
 
+@pytest.mark.parametrize("name", ["layer_decay_rate", "encoder_lr_mult"])
 @pytest.mark.parametrize("rate", [0, 1.5])
-def test_an_impossible_rate_is_refused(rate):
-    with pytest.raises(UserError, match=r"layer_decay_rate must lie in \(0, 1\]"):
-        param_groups(nn.Linear(2, 2), layer_decay_rate=rate)
+def test_an_impossible_rate_is_refused(name, rate):
+    with pytest.raises(UserError, match=rf"{name} must lie in \(0, 1\]"):
+        param_groups(nn.Linear(2, 2), **{name: rate})

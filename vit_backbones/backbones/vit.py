@@ -252,8 +252,11 @@ class VisionTransformer(Backbone):
         return parts
 
     def may_start_new(self, name: str) -> bool:
+        """Positions that are computed, and decomposed ones, which begin at zero: ViTDet adds them
+        to an encoder that was trained without (Li et al. 2022, appendix A.2)."""
         fixed = self.pos_embed is not None and not self.pos_embed.requires_grad
-        return name.startswith("fc_norm.") or (fixed and name == "pos_embed")
+        decomposed = name.endswith((".rel_pos_h", ".rel_pos_w"))
+        return name.startswith("fc_norm.") or decomposed or (fixed and name == "pos_embed")
 
     def layer_of(self, name: str) -> int:
         if name.startswith("blocks."):

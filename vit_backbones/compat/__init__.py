@@ -7,7 +7,7 @@ mmdet and mmseg to import. Each repair has its file, its condition and its reaso
 
 import sys
 
-from . import checkpoints, mmcv_ops, mmcv_version, transformers_names
+from . import checkpoints, config_names, mmcv_ops, mmcv_version, transformers_names
 from .inventory import remedy, take_inventory
 from .repair import Repair, State
 
@@ -15,6 +15,7 @@ REPAIRS = (
     mmcv_ops.REPAIR,
     mmcv_version.REPAIR,
     checkpoints.REPAIR,
+    config_names.REPAIR,
     transformers_names.REPAIR,
 )
 

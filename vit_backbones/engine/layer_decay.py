@@ -19,13 +19,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     necks and decoders with the full rate (ELECTRA, Clark et al. 2020, section 3.1; BEiT, Bao et al.
     2021, appendix).
 
-    The rate is ``paramwise_cfg['layer_decay_rate']``, as in mmpretrain; everything else in
-    ``paramwise_cfg`` is mmengine's (``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult``,
-    ``custom_keys``). Unlike mmpretrain's constructor it finds the encoder at any place in a model,
-    so mmdet's detectors and mmseg's segmenters can use it.
+    The rate is ``paramwise_cfg['layer_decay_rate']`` (default: 1), as in mmpretrain.
+    ``paramwise_cfg['encoder_lr_mult']`` (default: 1) is a factor for all of the encoder: the lower
+    rate that DETR's descendants and Mask2Former give it. A custom key 'backbone' would do the same,
+    but shadow ``norm_decay_mult`` and all shorter keys. Everything else in ``paramwise_cfg`` is
+    mmengine's (``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult``, ``custom_keys``).
+    Unlike mmpretrain's constructor it finds the encoder at any place in a model, so mmdet's
+    detectors and mmseg's segmenters can use it.
 
     Raises:
-        UserError: No module of the model has `get_layer_depth`, or the rate is not in (0, 1].
+        UserError: No module of the model has `get_layer_depth`, or a rate is not in (0, 1].
     """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
@@ -34,9 +37,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             self._scale(params, module)
 
     def _scale(self, params: list[dict], model: nn.Module) -> None:
-        rate = self.paramwise_cfg.get("layer_decay_rate", 1.0)
-        if not 0 < rate <= 1:
-            raise UserError(f"layer_decay_rate must lie in (0, 1], not {rate!r}")
+        rate = self._rate("layer_decay_rate")
+        encoder_lr_mult = self._rate("encoder_lr_mult")
         encoders = find_encoders(model)
         names = {id(param): name for name, param in model.named_parameters()}
         for group in params:
@@ -44,11 +46,19 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             name = names[id(param)]
             depth, total = layer_depth(name, encoders)
             group["lr_scale"] = rate ** (total - 1 - depth)
+            if name.startswith(tuple(encoders)):
+                group["lr_scale"] *= encoder_lr_mult
             group["lr"] = group.get("lr", self.base_lr) * group["lr_scale"]
             MMLogger.get_current_instance().debug(
                 f"layer {depth}: lr {group['lr']:.3g}, weight decay "
                 f"{group.get('weight_decay', self.base_wd)}: {name}"
             )
+
+    def _rate(self, name: str) -> float:
+        rate = self.paramwise_cfg.get(name, 1.0)
+        if not 0 < rate <= 1:
+            raise UserError(f"{name} must lie in (0, 1], not {rate!r}")
+        return rate
 
 
 def find_encoders(model: nn.Module) -> dict[str, nn.Module]:

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..registry import MODELS
 
 
+@MODELS.register_module()
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of maps (B, C, h, w)."""
 
