@@ -1,4 +1,5 @@
-"""Show the most probable classes of images.
+"""Show what a trained model says about images: their classes, the objects in them, or the class
+of each pixel, as the config's model does.
 
 python tools/predict.py configs/vit_digits.py CHECKPOINT IMAGE... --out pictures
 """
@@ -15,8 +16,13 @@ def main() -> None:
     parser.add_argument("config", help="path of a config, or the name of one that ships")
     parser.add_argument("checkpoint", help="of this config's model")
     parser.add_argument("images", nargs="+", help="image files, or folders of them")
-    parser.add_argument("--out", metavar="DIR", help="save a picture for each image, with bars")
-    parser.add_argument("--top", type=int, default=5, help="classes to show [5]")
+    parser.add_argument("--out", metavar="DIR", help="save a picture for each image")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="show at most N [5 classes, all objects or segments]"
+    )
+    parser.add_argument(
+        "--score-thr", type=float, default=0.3, metavar="S", help="leave out objects below [0.3]"
+    )
     parser.add_argument("--device", help="as 'cpu' or 'cuda:0' [cuda where there is one]")
     parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
     predict(parser.parse_args())

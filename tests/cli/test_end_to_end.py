@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.cli.command import TINY, TOOLS, command, options
 from vit_backbones.cli.config import read_config
-from vit_backbones.cli.prediction import Classifier
+from vit_backbones.cli.predictors.classifier import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,10 @@ def test_resume_goes_on_where_the_run_ended(work_dir, tmp_path):
 
 def test_predictions_are_those_of_the_model(work_dir):
     cfg = read_config(str(work_dir / "vit_digits.py"))
-    classifier = Classifier(cfg, str(best_checkpoint(work_dir)))
+    classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu", top=10)
     image = np.asarray(Image.open(work_dir / "example.png").convert("RGB"))
-    names, probabilities = classifier(image, top=10)
+    prediction = classifier(work_dir / "example.png", image)
+    names, probabilities = prediction.names, prediction.probabilities
     assert sorted(names) == list("0123456789")
     assert sum(probabilities) == pytest.approx(1)
     assert probabilities == sorted(probabilities, reverse=True)
@@ -90,16 +91,19 @@ def test_predictions_are_those_of_the_model(work_dir):
 
 def test_models_of_data_sets_that_hold_rgb_get_rgb(work_dir, monkeypatch):
     cfg = read_config(str(work_dir / "vit_digits.py"))
-    classifier = Classifier(cfg, str(best_checkpoint(work_dir)))
+    classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu")
+    assert classifier.rgb
     seen = []
     preprocess = classifier.inferencer.preprocess
     monkeypatch.setattr(
         classifier.inferencer, "preprocess", lambda x: seen.extend(x) or preprocess(x)
     )
-    bgr = np.zeros((8, 8, 3), np.uint8)
-    bgr[..., 0] = 255
-    classifier(bgr)
-    assert seen[0][0, 0].tolist() == [0, 0, 255]
+    blue = np.zeros((8, 8, 3), np.uint8)
+    blue[..., 2] = 255
+    for holds_rgb, expected in ((True, [0, 0, 255]), (False, [255, 0, 0])):
+        classifier.rgb = holds_rgb
+        classifier(Path("blue.png"), blue)
+        assert seen.pop()[0, 0].tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,19 @@ def test_example_is_an_image_of_the_data_set(tmp_path, sample, name):
         assert np.array_equal(np.asarray(Image.open(path)), sample["img"])
 
 
+@pytest.mark.parametrize("scope", ["mmdet", "mmseg"])
+def test_detectors_and_segmenters_are_asked_for_pictures(scope, tmp_path, capfd):
+    *_, ask, command = last_lines(capfd, tmp_path, epochs=1, default_scope=scope)
+    assert ask == "Try it on an image:"
+    _, script, _, weights, image, *rest = shlex.split(command)
+    assert Path(script).name == "predict.py"
+    assert Path(weights).is_file()
+    assert image == "IMAGE"
+    assert rest == ["--out", str(tmp_path / "pictures")]
+
+
 def test_other_libraries_get_the_command_that_evaluates(tmp_path, capfd):
-    *_, ask, command = last_lines(capfd, tmp_path, epochs=1, default_scope="mmseg")
+    *_, ask, command = last_lines(capfd, tmp_path, epochs=1, default_scope="mmengine")
     assert ask == "Evaluate it:"
     _, script, _, weights = shlex.split(command)
     assert Path(script).name == "test.py"

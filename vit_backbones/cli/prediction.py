@@ -1,21 +1,18 @@
-"""Prediction: the most probable classes of images."""
+"""Prediction: what a trained model says about images."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmengine.config import Config
 from rich.console import Console
-from rich.table import Table
 
-from ..datasets.channels import starts_from_rgb
 from ..errors import UserError
-from ..visualization.predictions import draw_prediction, unused_path
+from ..visualization.predictions import unused_path
 from .config import read_config
-from .weights import load_weights
+from .predictors import load_predictor
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 
@@ -23,63 +20,36 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tif
 def predict(args: Namespace) -> None:
     """Run ``tools/predict.py``: a table for each image and, with ``--out``, a picture.
 
+    An image that can't be read is named on stderr, and the others go on.
+
     Raises:
-        UserError: A file is missing or can't be read, or the checkpoint does not fit the config.
+        UserError: A file is missing, the checkpoint does not fit the config, or at last some of
+            the images could not be read.
     """
     cfg = read_config(args.config, args.cfg_options)
+    if args.top is not None and args.top < 1:
+        raise UserError(f"--top: expected 1 or more, got {args.top}")
     paths = image_paths(args.images)
-    images = [read_image(path) for path in paths]
-    classifier = Classifier(cfg, args.checkpoint, args.device)
-    console = Console()
-    for path, image in zip(paths, images):
-        names, probabilities = classifier(image, args.top)
+    predictor = load_predictor(cfg, args.checkpoint, args.device, args.top, args.score_thr)
+    console, unread = Console(), []
+    for path in paths:
+        try:
+            image = read_image(path)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            unread.append(path)
+            continue
+        prediction = predictor(path, image)
         console.print(f"\n{path}", soft_wrap=True)
-        console.print(prediction_table(names, probabilities))
+        console.print(prediction.table())
         if args.out:
             folder = Path(args.out)
             folder.mkdir(parents=True, exist_ok=True)
             picture = unused_path(folder, path.stem)
-            figure = draw_prediction(image[..., ::-1], names, probabilities, path.name)
-            figure.savefig(picture)
+            prediction.figure().savefig(picture)
             console.print(f"Picture: {picture}", soft_wrap=True)
-
-
-class Classifier:
-    """An mmpretrain classifier with its weights and its test pipeline.
-
-    Raises:
-        UserError: The config is not for mmpretrain, or the checkpoint does not fit.
-    """
-
-    def __init__(self, cfg: Config, checkpoint: str, device: str | None = None) -> None:
-        if cfg.get("default_scope") != "mmpretrain":
-            raise UserError(
-                f"tools/predict.py shows the classes of images, with configs of mmpretrain; "
-                f"{cfg.filename} is for {cfg.get('default_scope', 'none of its libraries')}"
-            )
-        from mmpretrain import ImageClassificationInferencer, get_model
-
-        model = get_model(cfg, pretrained=False)
-        meta = load_weights(model, checkpoint)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.inferencer = ImageClassificationInferencer(model, pretrained=False, device=device)
-        # the checkpoint knows best; a config alone tells the names only through its data set
-        self.classes = meta.get("dataset_meta", {}).get("classes") or self.inferencer.classes
-        self.rgb = starts_from_rgb(
-            cfg.test_dataloader.dataset.pipeline, getattr(model.data_preprocessor, "to_rgb", False)
-        )
-
-    def __call__(self, image: np.ndarray, top: int = 5) -> tuple[list[str], list[float]]:
-        """Image (H, W, 3), uint8, BGR -> names and probabilities of the ``top`` classes."""
-        if self.rgb:
-            image = np.ascontiguousarray(image[..., ::-1])
-        (batch,) = self.inferencer.preprocess([image])
-        (sample,) = self.inferencer.forward(batch)
-        probabilities, labels = sample.pred_score.topk(min(top, len(sample.pred_score)))
-        return [self.name(label) for label in labels.tolist()], probabilities.tolist()
-
-    def name(self, label: int) -> str:
-        return str(self.classes[label]) if self.classes else f"class {label}"
+    if unread:
+        raise UserError(f"{len(unread)} of {len(paths)} images can't be read; see above")
 
 
 def image_paths(names: list[str]) -> list[Path]:
@@ -103,7 +73,7 @@ def image_paths(names: list[str]) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3), uint8, BGR.
+    """(H, W, 3), uint8, RGB.
 
     Raises:
         UserError: The file can't be read as an image.
@@ -111,20 +81,9 @@ def read_image(path: Path) -> np.ndarray:
     import mmcv
 
     try:
-        image = mmcv.imread(str(path))
+        image = mmcv.imread(str(path), channel_order="rgb")
     except Exception as error:
         raise UserError(f"{path} can't be read as an image: {error}") from error
     if image is None:
         raise UserError(f"{path} can't be read as an image; is it complete?")
     return image
-
-
-def prediction_table(names: list[str], probabilities: list[float]) -> Table:
-    table = Table()
-    table.add_column("class")
-    table.add_column("probability", justify="right")
-    table.add_column("", width=20)
-    for rank, (name, probability) in enumerate(zip(names, probabilities)):
-        bar = "█" * round(20 * probability)
-        table.add_row(name, f"{probability:.1%}", bar, style="bold" if rank == 0 else "")
-    return table

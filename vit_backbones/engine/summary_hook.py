@@ -75,18 +75,22 @@ def progress(runner: Runner, row: dict[str, float]) -> str:
 
 def next_command(runner: Runner, checkpoint: str | Path) -> list[str]:
     """What to do next, and the line for the shell that does it, to be run in the current folder."""
-    classifies = runner.cfg.get("default_scope", "mmpretrain") == "mmpretrain"
-    script = Path(sys.argv[0]).with_name("predict.py" if classifies else "test.py")
+    scope = runner.cfg.get("default_scope", "mmpretrain")
+    predicts = scope in ("mmpretrain", "mmdet", "mmseg")
+    script = Path(sys.argv[0]).with_name("predict.py" if predicts else "test.py")
     if not script.exists():
         script = Path("tools", script.name)
     name = Path(runner.cfg.filename).name if runner.cfg.filename else f"{runner.timestamp}.py"
     config = Path(runner.work_dir, name)  # as the run used it, command-line changes included
     words = [_python(), _short(script), _short(config), _short(checkpoint)]
-    if not classifies:
+    if not predicts:
         return ["Evaluate it:", shlex.join(words)]
     dataset = runner.val_dataloader.dataset if runner.val_loop else None
     image = example_image(dataset, runner.work_dir, _holds_rgb(runner))
-    return ["Try it on an image:", shlex.join([*words, _short(image) if image else "IMAGE"])]
+    words.append(_short(image) if image else "IMAGE")
+    if scope != "mmpretrain":  # where things are is better seen than read
+        words += ["--out", _short(Path(runner.work_dir, "pictures"))]
+    return ["Try it on an image:", shlex.join(words)]
 
 
 def example_image(dataset: Dataset | None, work_dir: str | Path, rgb: bool = False) -> Path | None:

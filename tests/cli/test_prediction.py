@@ -1,0 +1,218 @@
+"""predict.py with models of mmdet and mmseg, tiny and untrained."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+import vit_backbones  # noqa: F401  (first: it makes mmdet importable)
+from tests.cli.command import command
+from tests.cli.test_other_libraries import shipped
+from vit_backbones.cli.config import read_config
+from vit_backbones.cli.prediction import read_image
+from vit_backbones.cli.predictors import load_predictor
+from vit_backbones.cli.predictors.detector import Detector
+from vit_backbones.cli.predictors.model import TrainedModel
+
+TINY_SWIN = dict(
+    _delete_=True,
+    type="vit_backbones.SwinTransformer",
+    arch=dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4),
+    out_indices=(0, 1, 2, 3),
+)
+SMALL = dict(scale=(96, 96), num_queries=12, num_layers=1, feedforward_channels=16)
+
+
+def shrink(node) -> None:
+    """Small images, few queries and one layer, in place."""
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key in SMALL:
+            node[key] = SMALL[key]
+        elif isinstance(value, (dict, list)):
+            shrink(value)
+
+
+def make(folder: Path, library: str, config: str, changes: dict, meta: dict) -> tuple[Path, Path]:
+    """A config file and a checkpoint of its untrained model."""
+    cfg = Config.fromfile(shipped(library, config))
+    shrink(cfg._cfg_dict)
+    cfg.merge_from_dict(changes)
+    path, checkpoint = folder / "config.py", folder / "weights.pth"
+    cfg.dump(path)
+    torch.manual_seed(0)
+    init_default_scope(library)
+    model = import_module(f"{library}.registry").MODELS.build(cfg.model)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), checkpoint)
+    return path, checkpoint
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> tuple[Path, Path]:
+    """Mask R-CNN; the checkpoint knows no class names, so those of COCO hold."""
+    changes = {
+        "model.backbone": TINY_SWIN,
+        "model.neck.in_channels": [8, 16, 32, 64],
+        "model.test_cfg.rcnn.score_thr": 0.0,  # untrained, it is sure of nothing
+        "model.test_cfg.rcnn.max_per_img": 6,
+    }
+    config = "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py"
+    return make(tmp_path_factory.mktemp("detector"), "mmdet", config, changes, {})
+
+
+@pytest.fixture(scope="module")
+def panoptic(tmp_path_factory) -> tuple[Path, Path]:
+    changes = {
+        "model.backbone": TINY_SWIN,
+        "model.panoptic_head.in_channels": [8, 16, 32, 64],
+        "model.test_cfg.object_mask_thr": 0.0,
+        "model.test_cfg.iou_thr": 0.0,
+    }
+    config = "mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py"
+    return make(tmp_path_factory.mktemp("panoptic"), "mmdet", config, changes, {})
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> tuple[Path, Path]:
+    """An FCN whose checkpoint brings names of its own."""
+    bn = dict(type="BN", requires_grad=True)
+    changes = {
+        "model.pretrained": None,
+        "model.backbone": TINY_SWIN,
+        "model.decode_head": dict(in_channels=64, channels=8, norm_cfg=bn, num_classes=3),
+        "model.auxiliary_head": dict(in_channels=32, channels=8, norm_cfg=bn, num_classes=3),
+    }
+    meta = dict(dataset_meta=dict(classes=("water", "sand", "sky"), palette=[[0, 0, 255]] * 3))
+    config = "fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py"
+    return make(tmp_path_factory.mktemp("segmenter"), "mmseg", config, changes, meta)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).resize((128, 96)).save(path)
+    return path
+
+
+def test_objects_with_boxes_and_masks(detector, image, tmp_path):
+    status, out, err = command(
+        "predict", *detector, image, "--score-thr", 0, "--top", 4, "--out", tmp_path
+    )
+    assert (status, err.count("Error")) == (0, 0)
+    assert "mask, pixels" in out
+    assert out.count("│") == 4 * 5  # rows and borders
+    assert "2 more, with scores up to 0." in out
+    with Image.open(tmp_path / "photo.png") as picture:
+        assert picture.size == (640, 480)
+
+
+def test_objects_are_those_that_mmdet_finds(detector, image):
+    from mmdet.apis import inference_detector
+    from mmdet.datasets import CocoDataset
+
+    config, checkpoint = detector
+    predictor = load_predictor(read_config(str(config)), str(checkpoint), "cpu", score_thr=0.0)
+    found = predictor(image, read_image(image))
+    assert isinstance(predictor, Detector)
+    model = predictor.model.model
+    model.cfg = Config.fromfile(config)
+    expected = inference_detector(model, str(image)).pred_instances
+    assert len(expected) == 6
+    np.testing.assert_array_equal(found.boxes, expected.bboxes)
+    np.testing.assert_array_equal(found.masks, expected.masks)
+    assert sorted(found.scores, reverse=True) == expected.scores.tolist()
+    names = CocoDataset.METAINFO["classes"]
+    assert found.names == [names[label] for label in expected.labels]
+
+
+def test_nothing_sure_enough(detector, image, tmp_path):
+    status, out, _ = command("predict", *detector, image, "--score-thr", 1.1, "--out", tmp_path)
+    assert status == 0
+    assert "6 more, with scores up to 0." in out
+    picture = np.asarray(Image.open(tmp_path / "photo.png").convert("RGB"))
+    np.testing.assert_array_equal(picture[2::5, 2::5], read_image(image))  # nothing drawn
+
+
+def test_panoptic_segments(panoptic, image, tmp_path):
+    config, checkpoint = panoptic
+    predictor = load_predictor(read_config(str(config)), str(checkpoint), "cpu")
+    result = predictor(image, read_image(image))
+    raw = predictor.model(image).pred_panoptic_seg.sem_seg[0]
+    labelled = raw % 1000 != 133  # one above the classes: none
+    np.testing.assert_array_equal(result.masks.any(axis=0), labelled)
+    assert result.masks.sum(axis=0).max() == 1
+    areas = result.masks.sum(axis=(1, 2)).tolist()
+    assert areas == sorted(areas, reverse=True)
+    assert len(areas) > 1
+    status, out, _ = command("predict", *panoptic, image, "--top", 1, "--out", tmp_path)
+    assert status == 0
+    assert result.names[0] in out
+    assert f"{len(areas) - 1} smaller" in out
+    assert (tmp_path / "photo.png").stat().st_size > 0
+
+
+def test_a_semantic_map_is_that_of_mmseg(segmenter, image, tmp_path):
+    from mmseg.apis import inference_model
+
+    config, checkpoint = segmenter
+    predictor = load_predictor(read_config(str(config)), str(checkpoint), "cpu")
+    result = predictor(image, read_image(image))
+    model = predictor.model.model
+    model.cfg = Config.fromfile(config)
+    expected = inference_model(model, str(image)).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(result.labels, expected)
+    status, out, _ = command("predict", *segmenter, image, "--out", tmp_path)
+    assert status == 0
+    for label in np.unique(expected):
+        assert f"{('water', 'sand', 'sky')[label]}" in out
+        assert f"{(expected == label).mean():.1%}" in out
+
+
+def test_the_checkpoint_names_and_colours_the_classes(segmenter, tmp_path):
+    config, checkpoint = segmenter
+    model = TrainedModel(read_config(str(config)), str(checkpoint), "cpu")
+    assert model.classes == ("water", "sand", "sky")
+    assert model.colors()[2] == (0, 0, 1)
+    weights = torch.load(checkpoint, weights_only=True)
+    torch.save(weights["state_dict"], tmp_path / "bare.pth")
+    model = TrainedModel(read_config(str(config)), str(tmp_path / "bare.pth"), "cpu")
+    assert model.classes[:2] == ("wall", "building")  # the config's data set, ADE20K
+
+
+def test_an_unreadable_image_is_named_and_the_others_go_on(segmenter, image, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(image.read_bytes()[:40])
+    status, out, err = command("predict", *segmenter, broken, image)
+    assert status == 2
+    assert err.count(f"{broken} can't be read as an image") == 1
+    assert "1 of 2 images can't be read" in err
+    assert str(image) in out
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["--device", "cuda:99"], "--device cuda:99 can't be used"),
+        (["--device", "gpu"], "--device gpu can't be used"),
+        (["--top", "0"], "--top: expected 1 or more, got 0"),
+    ],
+)
+def test_options_that_do_not_serve(arguments, expected, segmenter, image):
+    status, _, err = command("predict", *segmenter, image, *arguments)
+    assert status == 2
+    assert expected in err
+
+
+def test_a_config_of_no_library(image, tmp_path):
+    config, checkpoint = tmp_path / "config.py", tmp_path / "weights.pth"
+    config.write_text("model = dict(type='ResNet')\n")
+    torch.save(dict(state_dict=dict(a=torch.zeros(1))), checkpoint)
+    status, _, err = command("predict", config, checkpoint, image)
+    assert (status, "default_scope" in err) == (2, True)

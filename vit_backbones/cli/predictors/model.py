@@ -1,0 +1,83 @@
+"""What a detector and a segmenter share: the model, its test pipeline and its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+
+from ...datasets.on_disk import leaf_datasets
+from ...errors import UserError
+from ...visualization.canvas import Color, class_colors
+from ..weights import load_weights
+
+
+def choose_device(device: str | None) -> torch.device:
+    """Raises:
+    UserError: There is no such device here.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {device} can't be used: {reason}") from error
+    return chosen
+
+
+class TrainedModel:
+    """A model of mmdet or mmseg with its weights, fed by its config's own test pipeline.
+
+    Attributes:
+        classes: Their names, from the checkpoint, else from the config's data set; may be empty.
+        palette: Their colours, RGB, from the same place; None where there are none.
+
+    Raises:
+        UserError: The config describes no test data, or the checkpoint does not fit it.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, device: str | None = None) -> None:
+        self.device = choose_device(device)
+        dataset = next(leaf_datasets(cfg.get("test_dataloader")), None)
+        if dataset is None or not dataset.get("pipeline"):
+            raise UserError(f"{cfg.filename} has no test_dataloader with a pipeline to load images")
+        scope = cfg.default_scope
+        init_default_scope(scope)
+        registry = import_module(f"{scope}.registry")
+        model = revert_sync_batchnorm(registry.MODELS.build(cfg.model))
+        meta = load_weights(model, checkpoint).get("dataset_meta") or {}
+        self.model = model.to(self.device).eval()
+        self.pipeline = Compose(
+            [step for step in dataset.pipeline if "Annotations" not in str(step["type"])]
+        )
+        described = data_set_meta(dataset, registry.DATASETS)
+        self.classes: Sequence[str] = meta.get("classes") or described.get("classes") or ()
+        self.palette = meta.get("palette") or described.get("palette")
+
+    @torch.no_grad()
+    def __call__(self, path: Path) -> Any:
+        """The library's data sample with the prediction for the image at ``path``."""
+        sample = self.pipeline(dict(img_path=str(path), img_id=0))
+        (result,) = self.model.test_step(pseudo_collate([sample]))
+        return result.cpu()
+
+    def name(self, label: int) -> str:
+        return str(self.classes[label]) if label < len(self.classes) else f"class {label}"
+
+    def colors(self, highest: int = 0) -> list[Color]:
+        """Of the classes, and of those up to ``highest`` where the names are not known."""
+        number = max(len(self.classes), highest + 1)
+        return class_colors([self.name(label) for label in range(number)], self.palette)
+
+
+def data_set_meta(dataset: Mapping[str, Any], registry: Any) -> dict[str, Any]:
+    """What a data set's config, else its class, says about the classes; no data is read."""
+    built = registry.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
+    return {**getattr(built, "METAINFO", {}), **(dataset.get("metainfo") or {})}
