@@ -102,8 +102,8 @@ def test_equals_mmpretrain(size, in_attention, stage):
     assert_same(model, reference, lambda r, x: r(x), images)
 
 
-def test_v1_equals_torchvision():
-    """torchvision's video model on one frame."""
+def torchvision_v1(frames: int = 1) -> nn.Module:
+    """torchvision's video model, for one frame or several."""
     plans = MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64).arch.plan()
 
     def spatial(pooling, of):
@@ -111,7 +111,7 @@ def test_v1_equals_torchvision():
 
     reference = torchvision_mvit.MViT(
         spatial_size=(64, 64),
-        temporal_size=1,
+        temporal_size=frames,
         block_setting=[
             torchvision_mvit.MSBlockConfig(
                 num_heads=p.num_heads,
@@ -128,11 +128,16 @@ def test_v1_equals_torchvision():
         residual_with_cls_embed=False,
         rel_pos_embed=False,
         proj_after_attn=False,
-        patch_embed_kernel=(1, 7, 7),
+        patch_embed_kernel=(min(frames, 3), 7, 7),
         patch_embed_stride=(1, 4, 4),
-        patch_embed_padding=(0, 3, 3),
+        patch_embed_padding=(int(frames > 1), 3, 3),
     )
     reference.head = nn.Identity()
+    return reference
+
+
+def test_v1_equals_torchvision():
+    reference = torchvision_v1()
     randomize(reference)
     model = MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64)
 

@@ -223,7 +223,9 @@ def _refusal(
         )
     found = identify(state)
     file, encoder = describe(found.type, found.native), describe(_type_of(model), own)
-    if file == encoder and not shapes and not surplus:
+    if any(tensor.ndim == 5 for tensor in native.values()):
+        advice = "The file is a model of video; these encoders are of images."
+    elif file == encoder and not shapes and not surplus:
         advice = f"It looks like a part of {file}: get the whole file."
     else:
         advice = f"This file looks like {file}; the model like {encoder}. Build what the file is."

@@ -24,7 +24,8 @@ class Layout:
     Attributes:
         name: What the report calls it.
         anchors: Patterns of their names for the patch embedding's weight and for something in every
-            block. Where these stand in a file tells the prefix before all names.
+            block. Where these stand in a file tells the prefix before all names. A first part with
+            a final ``?`` may be there; ``decode`` takes it off.
         names: Our pattern -> theirs. Several of theirs are joined along the first dimension to make
             ours (queries, keys, values); all of them must be there, but for those marked with a
             final ``?``: they are zero where they are absent, and not written (DINOv3's key bias).
@@ -49,7 +50,7 @@ class Layout:
 
     def prefixes(self, names: Iterable[str]) -> set[str]:
         """What stands before the encoder's names in a file, once per copy of the encoder."""
-        anchors = [re.compile(rf"(|.*[./]){_regex(anchor)}") for anchor in self.anchors]
+        anchors = [re.compile(_anchor_regex(anchor)) for anchor in self.anchors]
         found = (anchor.fullmatch(name) for name in names for anchor in anchors)
         return {match[1] for match in found if match}
 
@@ -115,6 +116,13 @@ def has_gated_mlp(native: Mapping[str, Tensor]) -> bool:
 @lru_cache(maxsize=1024)
 def _regex(pattern: str) -> str:
     return re.escape(pattern).replace(r"\*", r"([^.]+)")
+
+
+def _anchor_regex(anchor: str) -> str:
+    """Matches names that end in the anchor; the first group is the prefix."""
+    optional, _, rest = anchor.rpartition("?.")
+    start = rf"(?:{_regex(optional)}\.)?" if optional else ""
+    return rf"(|.*{'?' if optional else ''}[./]){start}{_regex(rest)}"
 
 
 def _stars(patterns: Sequence[str], names: Mapping[str, Tensor]) -> list[tuple[str, ...]]:

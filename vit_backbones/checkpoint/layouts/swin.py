@@ -200,7 +200,7 @@ _HF_BLOCK = "encoder.layers.*.blocks.*"
 
 
 def _decode_hf(state: StateDict) -> StateDict:
-    """SwinBackbone's outputs have norms of their own; it never uses the final one that it holds."""
+    """SwinBackbone has norms of its outputs beside 'swin.', and a final one that it never uses."""
     state = {name.removeprefix("swin."): tensor for name, tensor in state.items()}
     if any(name.startswith("hidden_states_norms.") for name in state):
         state = {n: t for n, t in state.items() if not n.startswith("layernorm.")}
@@ -210,9 +210,8 @@ def _decode_hf(state: StateDict) -> StateDict:
 HF_SWIN = Layout(
     "Hugging Face Swin",
     (
-        "embeddings.patch_embeddings.projection.weight",
-        "swin.embeddings.patch_embeddings.projection.weight",  # SwinBackbone in memory
-        "encoder.layers.*.blocks.*.layernorm_before.weight",
+        "swin?.embeddings.patch_embeddings.projection.weight",
+        "swin?.encoder.layers.*.blocks.*.layernorm_before.weight",
     ),
     names={
         "absolute_pos_embed": "embeddings.position_embeddings",
@@ -248,11 +247,15 @@ HF_SWIN = Layout(
         ("layers.*.blocks.*.mlp.fc1.*", f"{_HF_BLOCK}.mlp.fc1.*"),
         ("layers.*.blocks.*.mlp.fc2.*", f"{_HF_BLOCK}.mlp.fc2.*"),
     ],
-    ignored=(
-        "pooler.dense.*",
-        "embeddings.mask_token",
-        f"{_HF_BLOCK}.attention.self.relative_position_index",
-        f"{_HF_BLOCK}.attention.self.relative_coords_table",
+    ignored=tuple(
+        prefix + name
+        for prefix in ("", "swin.")
+        for name in (
+            "pooler.dense.*",
+            "embeddings.mask_token",
+            f"{_HF_BLOCK}.attention.self.relative_position_index",
+            f"{_HF_BLOCK}.attention.self.relative_coords_table",
+        )
     ),
     decode=_decode_hf,
 )

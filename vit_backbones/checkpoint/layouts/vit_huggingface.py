@@ -124,10 +124,11 @@ HF_DINOV3 = Layout(
         "reg_token": "embeddings.register_tokens",
         "patch_embed.proj.*": "embeddings.patch_embeddings.*",
         "blocks.*.norm1.*": "layer.*.norm1.*",
-        "blocks.*.attn.qkv.*": (
-            "layer.*.attention.q_proj.*",
-            "layer.*.attention.k_proj.*?",
-            "layer.*.attention.v_proj.*",
+        "blocks.*.attn.qkv.weight": tuple(f"layer.*.attention.{p}_proj.weight" for p in "qkv"),
+        "blocks.*.attn.qkv.bias": (
+            "layer.*.attention.q_proj.bias",
+            "layer.*.attention.k_proj.bias?",
+            "layer.*.attention.v_proj.bias",
         ),
         "blocks.*.attn.proj.*": "layer.*.attention.o_proj.*",
         "blocks.*.ls1.gamma": "layer.*.layer_scale1.lambda1",
