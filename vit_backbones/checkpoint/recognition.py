@@ -53,7 +53,9 @@ def identify(state: StateDict) -> Reading | None:
 
     def score(reading: Reading) -> tuple:
         known = sum(matches(NAMES[reading.type], name) for name in reading.native)
-        return known, -len(reading.native)
+        # timm's and the authors' Swin differ only in the stage that a merging is counted to
+        merges = "layers.0.downsample.reduction.weight" in reading.native
+        return known, merges, -len(reading.native)
 
     readings = [reading for kind in LAYOUTS for reading in _readings(kind, state)]
     best = max(readings, key=score, default=None)

@@ -199,6 +199,16 @@ TORCHVISION = Layout(
     gated=False,
 )
 
+
+def _with_class_position(state: StateDict) -> StateDict:
+    """A zero position for a class token that has none: for mmpretrain's VisionTransformer, since
+    its DeiT3 feeds the MLPs from the norm of the attention."""
+    pos = state.get("pos_embed")
+    if "cls_token" in state and pos is not None and not class_positions(pos):
+        state["pos_embed"] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
+    return state
+
+
 MMPRETRAIN = Layout(
     "mmpretrain",
     ("patch_embed.projection.weight", "layers.*.ln1.weight"),
@@ -220,6 +230,7 @@ MMPRETRAIN = Layout(
     },
     ignored=["mask_token"],
     decode=lambda state: without_distillation(state, "dist_token", "pos_embed"),
+    encode=_with_class_position,
     gated=False,
 )
 MMPRETRAIN_GATED = replace(

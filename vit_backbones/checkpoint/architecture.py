@@ -1,0 +1,119 @@
+"""Which encoder some weights are: what its settings are, beyond the shapes of its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..backbones.presets import build_backbone, get_preset
+from ..errors import UserError
+from .describe import likeliest_presets
+from .layouts.layout import matches
+from .layouts.vit import class_positions
+
+# In every block of every type
+BLOCK_PARTS = tuple(
+    f"{part}.{end}"
+    for part in ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+    for end in ("weight", "bias")
+)
+# What an encoder may be without: maps need no class token, and which norms there are follows from
+# the outputs.
+OPTIONAL = ("cls_token", "norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*", "fc_norm.*")
+
+
+def guess_encoders(model_type: str, native: Mapping[str, Tensor]) -> dict[str, Backbone]:
+    """The presets that the weights may be, without memory, for the sizes that the weights have.
+
+    They are several where the same parameters serve several recipes; none where a parameter has
+    another shape than in every preset.
+    """
+    encoders = {}
+    for name in likeliest_presets(model_type, native):
+        with torch.device("meta"):
+            encoder = build_backbone(name, **_sizes(model_type, name, native))
+        own = encoder.state_dict()
+        if all(
+            n in own and own[n].numel() == t.numel()
+            for n, t in native.items()
+            if not matches(OPTIONAL, n)
+        ):
+            encoders[name] = encoder
+    return encoders
+
+
+def _sizes(model_type: str, name: str, native: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Settings that tell for which size of image or window parameters are held."""
+    settings: dict[str, Any] = {}
+    kernel = native.get("patch_embed.proj.weight")
+    pos = native.get("pos_embed")
+    if kernel is not None and kernel.shape[1] != 3:
+        settings["in_channels"] = kernel.shape[1]
+    if model_type == "VisionTransformer" and pos is not None and kernel is not None:
+        pos = pos.reshape(1, -1, pos.shape[-1])
+        side = math.isqrt(pos.shape[1])
+        if side and "pretrain_img_size" not in get_preset(name).settings:
+            settings["img_size"] = (side * kernel.shape[2], side * kernel.shape[3])
+            settings["pos_embed_cls"] = bool(class_positions(pos))
+    tables = [t for n, t in native.items() if n.endswith("relative_position_bias_table")]
+    if model_type == "SwinTransformer" and tables:
+        settings["window_size"] = (math.isqrt(len(tables[0])) + 1) // 2
+    stages = [i for i in range(4) if f"norm{i}.weight" in native]
+    if model_type in ("SwinTransformer", "MViT") and stages:
+        settings["out_indices"] = stages + [-1] * ("norm.weight" in native)
+    return settings
+
+
+def check_whole(model_type: str, native: Mapping[str, Tensor], source: str) -> None:
+    """Refuse a part of an encoder.
+
+    Raises:
+        UserError: The embedding, a block, a part of a block or a parameter of the preset that it
+            must be is missing, or a weight is not finite.
+    """
+    missing = [] if "patch_embed.proj.weight" in native else ["patch_embed.proj.weight"]
+    missing += [name for name in _names_in_blocks(native) if name not in native]
+    for encoder in guess_encoders(model_type, native).values():
+        required = [n for n in encoder.state_dict() if not matches(OPTIONAL, n)]
+        missing += [n for n in required if n not in native and not encoder.may_start_new(n)]
+        break
+    if missing:
+        missing = list(dict.fromkeys(missing))
+        raise UserError(
+            f"{source} holds only a part of a {model_type}: {len(missing)} of its parameters are "
+            f"missing, such as {missing[0]}. Get the whole file"
+        )
+    check_finite(native, source)
+
+
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise a UserError where a weight is NaN or infinite."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{source}: {name} holds NaN or infinite values, so the run that wrote it had "
+                "diverged; take an earlier checkpoint"
+            )
+
+
+def _names_in_blocks(native: Mapping[str, Tensor]) -> list[str]:
+    """What a whole encoder has in its blocks, from the first to the last that is there."""
+    numbers: dict[str, int] = {}
+    for name in native:
+        stem, found, rest = name.partition("blocks.")
+        if found and rest.split(".")[0].isdigit():
+            numbers[stem] = max(numbers.get(stem, 0), int(rest.split(".")[0]))
+    stages = [int(stem.split(".")[1]) for stem in numbers if stem.startswith("layers.")]
+    for stage in range(max(stages, default=-1)):
+        numbers.setdefault(f"layers.{stage}.", 0)
+    return [
+        f"{stem}blocks.{i}.{part}"
+        for stem, last in numbers.items()
+        for i in range(last + 1)
+        for part in BLOCK_PARTS
+    ] or ["blocks.0.norm1.weight"]

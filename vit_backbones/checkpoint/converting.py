@@ -1,0 +1,310 @@
+"""From any file of weights to a file for another library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..backbones.base import Backbone
+from ..errors import UserError
+from .architecture import check_finite, check_whole, guess_encoders
+from .describe import describe
+from .layouts import NAMES, StateDict
+from .layouts import TARGETS as LAYOUTS_TO_WRITE
+from .layouts.layout import matches
+from .loading import load_checkpoint
+from .peers import TARGETS, loading_code
+from .peers.huggingface import huggingface_config
+from .peers.torchvision import constants
+from .preprocessing import Preprocessing, of_preset
+from .reading import read_state_dict
+from .recognition import identify
+from .sources import locate
+from .writing import SUFFIXES, new_folder, to_bytes, write_file
+
+# In what OpenMMLab's libraries save, every name of the encoder begins so; mmdet's Swin reads no
+# other.
+PREFIXES = {"mmpretrain": "backbone.", "mmdet": "backbone."}
+PROCESSORS = {  # of transformers, by model_type
+    "dinov2": "BitImageProcessor",
+    "dinov2_with_registers": "BitImageProcessor",
+    "dinov3_vit": "DINOv3ViTImageProcessor",
+    "clip_vision_model": "CLIPImageProcessor",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An encoder's weights as they were found.
+
+    Attributes:
+        source: Where.
+        layout: In whose names, and behind which prefix.
+        type: Class of the encoder.
+        native: The weights by our names.
+        left: Names that are not the encoder's, and why they are left aside.
+        encoders: What it may be: preset (or 'config' or 'arch') -> encoder, without memory.
+    """
+
+    source: str
+    layout: str
+    type: str
+    native: StateDict
+    left: dict[str, str]
+    encoders: dict[str, Backbone] = field(repr=False)
+
+    @property
+    def encoder(self) -> Backbone | None:
+        """The only one that it may be."""
+        return next(iter(self.encoders.values())) if len(self.encoders) == 1 else None
+
+    @property
+    def description(self) -> str:
+        return describe(self.type, self.native)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What :func:`convert` wrote.
+
+    Attributes:
+        found: What was read.
+        path: The file, or folder.
+        layout: In whose names it was written.
+        code: Python code that loads it there; None where the encoder's settings are not known.
+        written: The weights by their names.
+    """
+
+    found: Found
+    path: Path
+    layout: str
+    code: str | None
+    written: StateDict = field(repr=False)
+
+
+def find_encoder(
+    source: str | Path | Mapping[str, Tensor], encoder: Backbone | None = None
+) -> Found:
+    """The weights of the encoder in anything that :func:`load_checkpoint` reads.
+
+    Args:
+        source: As :func:`load_checkpoint` takes it.
+        encoder: What it is, where that is known; the weights are fitted to it, in place. Without,
+            it is found from names and shapes.
+
+    Raises:
+        UserError: It can't be read, holds no encoder, or only a part of one, or NaN.
+    """
+    if isinstance(source, Mapping):
+        state, name = dict(source), "the state dict"
+    else:
+        path = locate(source)
+        state, name = read_state_dict(path), str(path)
+    if encoder is not None:
+        report = load_checkpoint(
+            encoder, state if isinstance(source, Mapping) else path, quiet=True
+        )
+        kept = {n for n, p in encoder.named_parameters() if not p.requires_grad}  # fixed positions
+        native = {n: t for n, t in encoder.state_dict().items() if n in {*report.filled, *kept}}
+        layout = report.layout + (f", under '{report.prefix}'" if report.prefix else "")
+        return Found(name, layout, _type(encoder), native, report.left, {"arch": encoder})
+
+    reading = identify(state)
+    if reading is None:
+        raise UserError(
+            f"{name} holds no encoder of this package in a known layout. Its names: "
+            f"{', '.join(list(state)[:4])}, ..."
+        )
+    weights = reading.translate(state)
+    native = {n: t for n, t in weights.items() if matches(NAMES[reading.type], n)}
+    native = name_only_norm(native)
+    left = {n: "not part of the encoder" for n in state if not n.startswith(reading.prefix)}
+    for n in state:
+        if n.startswith(reading.prefix) and reading.layout.ignores(n[len(reading.prefix) :]):
+            left[n] = "not needed"
+    left |= {n: "not part of the encoder" for n in weights if n not in native}
+    check_whole(reading.type, native, name)
+    layout = reading.layout.name + (f", under '{reading.prefix}'" if reading.prefix else "")
+    return Found(name, layout, reading.type, native, left, guess_encoders(reading.type, native))
+
+
+def convert(
+    source: str | Path | Mapping[str, Tensor],
+    path: str | Path,
+    target: str,
+    *,
+    encoder: Backbone | None = None,
+    preprocessing: Preprocessing | None = None,
+    force: bool = False,
+) -> Conversion:
+    """Write a file of weights for another library.
+
+    Args:
+        source: Anything that :func:`load_checkpoint` reads.
+        path: A .pth or .safetensors file; for 'huggingface' a folder.
+        target: 'native', 'timm', 'mmpretrain', 'mmdet', 'torchvision' or 'huggingface'.
+        encoder: What the weights are, where names and shapes don't tell.
+        preprocessing: For 'huggingface': what is done to images; by default, what the authors of
+            the preset do.
+        force: Replace what is there.
+
+    Raises:
+        UserError: The source can't be read or is no whole encoder; the target has no place for a
+            parameter, or no model that computes the same; or the path is taken. Nothing is written.
+    """
+    if target not in TARGETS:
+        raise UserError(f"there is no target '{target}'; the targets: {', '.join(TARGETS)}")
+    path = Path(path)
+    if target != "huggingface" and path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    found = find_encoder(source, encoder)
+    check_finite(found.native, found.source)
+    layout, state = translate(found.type, found.native, target)
+    if target == "huggingface":
+        chosen, name = _choose(found)
+        if preprocessing is None:
+            preprocessing = _preprocessing_of(name, chosen)
+        write_huggingface_folder(path, chosen, state, preprocessing, force)
+        return Conversion(found, path, layout, loading_code(target, chosen, str(path)), state)
+    code = _code_of_all(found, target, str(path))
+    if target == "torchvision" and found.encoder is not None:
+        state |= constants(found.encoder)
+    prefix = PREFIXES.get(target, "")
+    state = {prefix + n: t for n, t in state.items()}
+    extra = {"meta": {}} if prefix else {}  # mmdet and mmpretrain look under 'state_dict'
+    write_file(path, to_bytes(state, path.suffix, extra), force)
+    return Conversion(found, path, layout, code, state)
+
+
+def name_only_norm(native: StateDict) -> StateDict:
+    """Where the last output alone has a norm, that is 'norm', as in the authors' classifiers."""
+    norms = {n.partition(".")[0] for n in native if n.startswith("norm")}
+    if len(norms) != 1 or norms == {"norm"} or "norm_pre" in norms:
+        return native
+    (only,) = norms
+    last = (
+        max(int(n.split(".")[1]) for n in native if n.startswith("layers."))
+        if any(n.startswith("layers.") for n in native)
+        else None
+    )
+    if only != f"norm{last}":
+        return native
+    return {
+        n.replace(f"{only}.", "norm.", 1) if n.startswith(f"{only}.") else n: t
+        for n, t in native.items()
+    }
+
+
+def translate(model_type: str, native: StateDict, target: str) -> tuple[str, StateDict]:
+    """Our state dict in a target's names, and what that layout is called.
+
+    Raises:
+        UserError: It has no place for a parameter.
+    """
+    if target == "native":
+        return "native", dict(native)
+    layouts = LAYOUTS_TO_WRITE.get(target, {}).get(model_type, ())
+    if not layouts:
+        able = [t for t, kinds in LAYOUTS_TO_WRITE.items() if kinds.get(model_type)]
+        raise UserError(
+            f"{target} has no {model_type} of its own; it can be written for native, "
+            f"{', '.join(able)}. mmpretrain, mmdet and mmseg also use this package's: "
+            f"backbone=dict(type='vit_backbones.{model_type}', ...)"
+        )
+    for layout in layouts:
+        if layout.holds(native):
+            return layout.name, layout.from_native(native)
+    homeless = min((layout.homeless(native) for layout in layouts), key=len)
+    names = ", ".join(homeless[:3]) + (f" and {len(homeless) - 3} more" if homeless[3:] else "")
+    reason = names or "its gated MLPs"
+    raise UserError(f"{target} has no place for {reason} of this {model_type}; nothing was written")
+
+
+def write_huggingface_folder(
+    path: str | Path,
+    encoder: Backbone,
+    state: StateDict,
+    preprocessing: Preprocessing,
+    force: bool = False,
+) -> None:
+    """A folder that ``AutoModel.from_pretrained`` and ``AutoImageProcessor`` open.
+
+    Args:
+        encoder: Whose settings config.json tells.
+        state: The weights by transformers' names.
+
+    Raises:
+        UserError: transformers has no such model, or the folder is there already.
+    """
+    config = huggingface_config(encoder)
+    state = dict(state)
+    for end in ("weight", "bias"):  # AutoModel has the last norm alone, AutoBackbone all
+        norms = sorted(n for n in state if n.startswith("hidden_states_norms.") and n.endswith(end))
+        if norms:
+            state[f"layernorm.{end}"] = state[norms[-1]]
+    dtypes = {str(t.dtype).removeprefix("torch.") for t in state.values()}
+    config["dtype"] = dtypes.pop() if len(dtypes) == 1 else "float32"
+    processor = PROCESSORS.get(config["model_type"], "ViTImageProcessor")
+    if preprocessing.shorter_side is not None and processor == "ViTImageProcessor":
+        processor = "BitImageProcessor"  # the one that crops
+    files = {
+        "config.json": _json(config),
+        "preprocessor_config.json": _json(preprocessing.to_huggingface(processor)),
+        "model.safetensors": to_bytes(state, ".safetensors"),
+    }
+    with new_folder(path, force) as folder:
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _choose(found: Found) -> tuple[Backbone, str]:
+    """The encoder, and the preset whose images it takes.
+
+    Raises:
+        UserError: It is like no preset, or like several that are not used alike.
+    """
+    if not found.encoders:
+        raise UserError(
+            f"{found.source} is {found.description}. Names and shapes don't tell its number of "
+            "heads and the like, which config.json holds: give --config or --arch"
+        )
+    ways = {}
+    for name, encoder in found.encoders.items():
+        if name == "arch":
+            return encoder, name
+        ways[name] = (huggingface_config(encoder), of_preset(name, encoder))
+    first = next(iter(ways))
+    if any(way != ways[first] for way in ways.values()):
+        raise UserError(
+            f"{found.source} has the names and shapes of {', '.join(ways)}, whose images are "
+            "normalised in different ways: say with --arch which it is"
+        )
+    return found.encoders[first], first
+
+
+def _preprocessing_of(name: str, encoder: Backbone) -> Preprocessing:
+    if name == "arch":
+        raise UserError(
+            "preprocessor_config.json says how images are normalised: name a preset with --arch, "
+            "give the config of the run, or --mean and --std"
+        )
+    return of_preset(name, encoder)
+
+
+def _code_of_all(found: Found, target: str, path: str) -> str | None:
+    """The code that loads the file, where all that it may be is loaded alike."""
+    codes = {loading_code(target, encoder, path) for encoder in found.encoders.values()}
+    return codes.pop() if len(codes) == 1 else None
+
+
+def _type(encoder: Backbone) -> str:
+    return next(c.__name__ for c in type(encoder).__mro__ if c.__name__ in NAMES)

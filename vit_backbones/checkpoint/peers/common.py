@@ -1,0 +1,98 @@
+"""What a peer's model can't do, in words; and settings as Python code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ...backbones.base import Backbone, to_pair
+from ...backbones.mvit_arch import MViTArch
+from ...backbones.swin_arch import SwinArch
+from ...backbones.vit_arch import ViTArch
+from ...errors import UserError
+
+
+def refuse(target: str, encoder: Backbone, reason: str) -> UserError:
+    return UserError(
+        f"{target} has no model that computes what this {type(encoder).__name__} does: {reason}"
+    )
+
+
+def is_plain(arch: ViTArch) -> bool:
+    """Whether all blocks attend globally, without relative position: what every project has."""
+    kinds = {arch.attention_of(i)[0] for i in range(arch.depth)}
+    return kinds == {"global"} and "decomposed" not in arch.positions
+
+
+def check_plain(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where a ViT's attention isn't global in every block."""
+    if not is_plain(encoder.arch):
+        kinds = sorted({encoder.arch.attention_of(i)[0] for i in range(encoder.arch.depth)})
+        raise refuse(target, encoder, f"its attention is of the kinds {', '.join(kinds)}")
+
+
+def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
+    """Of ViTDet: side of the windows, and which blocks have them; the others are global.
+
+    Raises:
+        UserError: It has no decomposed position, or other kinds of attention or several windows.
+    """
+    arch = encoder.arch
+    kinds = [arch.attention_of(i) for i in range(arch.depth)]
+    sides = {options["window_size"] for kind, options in kinds if kind == "window"}
+    if "decomposed" not in arch.positions or len(sides) > 1:
+        raise refuse(target, encoder, "it has windows without decomposed position, or several")
+    if {kind for kind, _ in kinds} - {"window", "global"}:
+        raise refuse(target, encoder, "it has attention other than global and windowed")
+    windowed = [i for i, (kind, _) in enumerate(kinds) if kind == "window"]
+    return (sides.pop() if sides else 0), windowed
+
+
+def mlp_width(encoder: Backbone) -> int:
+    """Width between the two layers of a plain ViT's MLPs (of a gated one: after the gate)."""
+    return encoder.blocks[0].mlp.fc2.weight.shape[1]
+
+
+def square(value: Any, name: str) -> int | tuple[int, int]:
+    """One number where height and width are equal."""
+    height, width = to_pair(value, name)
+    return height if height == width else (height, width)
+
+
+def non_defaults(arch: ViTArch | SwinArch | MViTArch) -> dict[str, Any]:
+    """The settings that differ from the defaults of their class."""
+    return {
+        field.name: getattr(arch, field.name)
+        for field in dataclasses.fields(arch)
+        if getattr(arch, field.name) != _default(field)
+    }
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def arguments(settings: Mapping[str, Any]) -> str:
+    """``a=1, b='c'``."""
+    return ", ".join(f"{name}={_literal(value)}" for name, value in settings.items())
+
+
+class Code(str):
+    """Python code, as a value of a setting."""
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, Mapping):
+        return f"dict({arguments(value)})"
+    if isinstance(value, list | tuple):
+        return (
+            repr(type(value)(value))
+            if not any(isinstance(v, Mapping) for v in value)
+            else "[" + ", ".join(_literal(v) for v in value) + "]"
+        )
+    return repr(value)

@@ -1,0 +1,196 @@
+"""timm: the model's name and the arguments of create_model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...backbones.base import Backbone
+from .common import Code, arguments, check_plain, mlp_width, refuse, square, window_blocks
+
+Model = tuple[str, dict[str, Any]]
+
+
+def timm_code(encoder: Backbone, path: str) -> str:
+    """Code that makes ``model``, loaded from ``path``, and its ``features`` of ``images``."""
+    kind = type(encoder).__name__
+    if kind == "MViT":
+        return _mvit_code(encoder, path)
+    if kind == "VisionTransformer" and "decomposed" in encoder.arch.positions:
+        return _sam_code(encoder, path)
+    name, settings = {"VisionTransformer": _vit, "SwinTransformer": _swin}[kind](encoder)
+    imports, call = ["import timm"], "features = model.forward_features(images)"
+    if any("partial(" in str(value) for value in settings.values()):
+        imports = ["from functools import partial", "", "import timm", "import torch"]
+    if settings.get("fc_norm"):
+        call = "features = model(images)"
+    words = arguments(dict(num_classes=0, **settings, checkpoint_path=path))
+    return "\n".join([*imports, "", f"model = timm.create_model({name!r}, {words}).eval()", call])
+
+
+def _vit(encoder: Backbone) -> Model:
+    arch = encoder.arch
+    check_plain("timm", encoder)
+    settings = dict(
+        img_size=square(arch.img_size, "img_size"),
+        patch_size=square(arch.patch_size, "patch_size"),
+        embed_dim=arch.embed_dims,
+        depth=arch.depth,
+        num_heads=arch.heads,
+        mlp_ratio=_ratio(mlp_width(encoder), arch.embed_dims),
+    )
+    if arch.in_channels != 3:
+        settings["in_chans"] = arch.in_channels
+    if "rope2d" in arch.positions:
+        return _dinov3(encoder, settings)
+    name, eps = "vit_base_patch16_224", 1e-6
+    if arch.mlp == "swiglu":  # timm's counts values and gates
+        name = "vit_giant_patch14_dinov2"
+        settings["mlp_ratio"] = _ratio(2 * mlp_width(encoder), arch.embed_dims)
+    if arch.layer_scale_init is not None:
+        settings["init_values"] = arch.layer_scale_init
+    elif name != "vit_base_patch16_224":
+        settings["init_values"] = None
+    if arch.mlp == "quick_gelu":
+        settings["act_layer"] = "quick_gelu"
+    if arch.pre_norm:
+        settings["pre_norm"] = True
+    if arch.num_registers:
+        settings.update(reg_tokens=arch.num_registers, no_embed_class=True)
+    elif arch.cls_token and encoder.pos_embed is not None and not arch.pos_embed_cls:
+        settings["no_embed_class"] = True
+    if not arch.cls_token:
+        settings.update(class_token=False, global_pool="avg", fc_norm=False)
+    if encoder.pos_embed is None:
+        settings["pos_embed"] = "none"
+    if not arch.qkv_bias:
+        settings["qkv_bias"] = False
+    if arch.qk_norm:
+        settings["qk_norm"] = True
+    if arch.pool_norm:
+        settings.update(global_pool="avg", fc_norm=True)
+    elif not arch.final_norm:
+        settings["final_norm"] = False
+    if arch.norm_eps != eps:
+        settings["norm_layer"] = Code(f"partial(torch.nn.LayerNorm, eps={arch.norm_eps})")
+    return name, settings
+
+
+def _dinov3(encoder: Backbone, settings: dict[str, Any]) -> Model:
+    arch = encoder.arch
+    if encoder.pos_embed is not None or arch.layer_scale_init is None or not arch.cls_token:
+        raise refuse("timm", encoder, "with rotary position it is DINOv3 or nothing there")
+    biased = any(block.attn.qkv.bias.any() for block in encoder.blocks if not _is_meta(block))
+    gated = arch.mlp == "swiglu"
+    name = f"vit_small_{'plus_' if gated else ''}patch16_dinov3{'_qkvb' if biased else ''}"
+    settings.update(num_reg_tokens=arch.num_registers, rope_temperature=arch.rope_base)
+    if arch.norm_eps != 1e-5:
+        settings["norm_layer"] = Code(f"partial(torch.nn.LayerNorm, eps={arch.norm_eps})")
+    return name, settings
+
+
+def _is_meta(block: Any) -> bool:
+    return block.attn.qkv.weight.is_meta
+
+
+def _sam_code(encoder: Backbone, path: str) -> str:
+    """ViTDet's encoder is SAM's; timm's neck behind it is no part of ours."""
+    arch = encoder.arch
+    side, windowed = window_blocks("timm", encoder)
+    if arch.pos_grid != arch.grid:
+        raise refuse(
+            "timm",
+            encoder,
+            f"its positions are for {arch.pos_grid} patches, not for the "
+            f"{arch.grid} of its images; set pretrain_img_size=None to have them resized",
+        )
+    settings = dict(
+        num_classes=0,
+        img_size=square(arch.img_size, "img_size"),
+        patch_size=square(arch.patch_size, "patch_size"),
+        embed_dim=arch.embed_dims,
+        depth=arch.depth,
+        num_heads=arch.heads,
+        window_size=side,
+        global_attn_indexes=tuple(i for i in range(arch.depth) if i not in windowed),
+    )
+    return "\n".join(
+        [
+            "import timm",
+            "import torch",
+            "",
+            f"model = timm.create_model('samvit_base_patch16', {arguments(settings)}).eval()",
+            "model.neck = torch.nn.Identity()",
+            f"timm.models.load_checkpoint(model, {path!r})",
+            "features = model.forward_features(images)",
+        ]
+    )
+
+
+def _swin(encoder: Backbone) -> Model:
+    arch = encoder.arch
+    if len(set(arch.windows)) > 1:
+        raise refuse("timm", encoder, f"its stages have several windows, {arch.windows}")
+    settings = dict(
+        img_size=square(arch.img_size, "img_size"),
+        patch_size=arch.patch_size,
+        embed_dim=arch.embed_dims,
+        depths=tuple(arch.depths),
+        num_heads=arch.heads,
+        window_size=arch.windows[0],
+        mlp_ratio=arch.mlp_ratio,
+        qkv_bias=arch.qkv_bias,
+        strict_img_size=False,
+    )
+    if arch.in_channels != 3:
+        settings["in_chans"] = arch.in_channels
+    if arch.pad_small_map:
+        settings["always_partition"] = True
+    if arch.version == 2:
+        if any(arch.pretrained_windows):
+            settings["pretrained_window_sizes"] = arch.pretrained_windows
+        return "swinv2_tiny_window8_256", settings
+    return "swin_tiny_patch4_window7_224", settings
+
+
+def _mvit_code(encoder: Backbone, path: str) -> str:
+    arch = encoder.arch
+    if not arch.pool_every_q or arch.window_size is not None or arch.pool_mode != "conv":
+        raise refuse("timm", encoder, "it is no MViTv2 with global attention")
+    if arch.pos_embed != "none":
+        raise refuse("timm", encoder, "its absolute positions have no place there")
+    cfg = dict(
+        depths=tuple(arch.depths),
+        embed_dim=arch.embed_dims,
+        num_heads=arch.num_heads,
+        mlp_ratio=arch.mlp_ratio,
+        expand_attn=arch.dim_mul_in_attention,
+        qkv_bias=arch.qkv_bias,
+        use_cls_token=arch.cls_token,
+        residual_pooling=arch.residual_pooling,
+        kernel_qkv=(arch.pool_kernel,) * 2,
+        stride_q=((1, 1), *((2, 2),) * (len(arch.depths) - 1)),
+        stride_kv_adaptive=(arch.kv_stride,) * 2,
+        rel_pos_type="spatial" if arch.rel_pos else "",
+        norm_eps=arch.norm_eps,
+        patch_kernel=(arch.patch_kernel,) * 2,
+        patch_stride=(arch.patch_stride,) * 2,
+        patch_padding=(arch.patch_kernel // 2,) * 2,
+    )
+    size = square(arch.img_size, "img_size")
+    return "\n".join(
+        [
+            "import timm",
+            "from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg",
+            "",
+            f"cfg = MultiScaleVitCfg({arguments(cfg)})",
+            f"model = MultiScaleVit(cfg, img_size={size}, in_chans={arch.in_channels}, "
+            "num_classes=0).eval()",
+            f"timm.models.load_checkpoint(model, {path!r})",
+            "features = model.forward_features(images)",
+        ]
+    )
+
+
+def _ratio(hidden: int, width: int) -> float:
+    ratio = hidden / width
+    return ratio if int(width * ratio) == hidden else (hidden + 0.5) / width
