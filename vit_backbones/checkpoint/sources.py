@@ -21,9 +21,10 @@ def locate(source: str | Path) -> Path:
     """The file that holds the weights, downloaded into the usual cache if need be.
 
     Args:
-        source: Path of a file; a folder that ``save_pretrained`` of transformers wrote; an
-            http(s) URL; ``hf://org/name``, with ``@revision`` and ``/file`` if wanted; or
-            ``timm/name``, short for ``hf://timm/name``.
+        source: Path of a file; a folder that ``save_pretrained`` of transformers wrote; the work
+            folder of a training run, for its best checkpoint; an http(s) URL; ``hf://org/name``,
+            with ``@revision`` and ``/file`` if wanted; or ``timm/name``, short for
+            ``hf://timm/name``.
 
     Raises:
         UserError: There is no such thing, or it can't be reached.
@@ -49,10 +50,14 @@ def locate(source: str | Path) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
-    found = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if found is None:
-        raise UserError(f"{folder} is a folder with none of {', '.join(WEIGHTS)} in it")
-    return found
+    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    # the work folder of a run: the newest of the best checkpoints of its metrics
+    found += sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)[::-1]
+    if not found:
+        raise UserError(
+            f"{folder} is a folder with none of {', '.join(WEIGHTS)} in it, nor a best_*.pth"
+        )
+    return found[0]
 
 
 def _download(url: str) -> Path:

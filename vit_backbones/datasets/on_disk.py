@@ -43,6 +43,8 @@ ARCHIVES = {  # type: archive, and files of which it consists
     "CIFAR100": ("cifar-100-python.tar.gz", ["cifar-100-python/train", "cifar-100-python/test"]),
 }
 
+MADE_ON_FIRST_USE = ("DigitScenesDet", "DigitScenesSeg")
+
 
 def check_data(cfg: Mapping, parts: tuple[str, ...] = PARTS) -> None:
     """Check that the files and folders exist which ``cfg`` reads for these parts of a run.
@@ -106,6 +108,8 @@ def missing_paths(dataset: Mapping) -> list[Path]:
     root, name = dataset.get("data_root") or "", type_name(dataset)
     if "://" in root or (dataset.get("backend_args") or {}).get("backend", "local") != "local":
         return []  # storage that only its own client can look into
+    if name in MADE_ON_FIRST_USE:
+        return []
     if name in ARCHIVES:
         archive, files = ARCHIVES[name]
         paths = [] if Path(root, archive).is_file() else [Path(root, file) for file in files]
