@@ -257,7 +257,7 @@ def write_huggingface_folder(
         "preprocessor_config.json": _json(preprocessing.to_huggingface(processor)),
         "model.safetensors": to_bytes(state, ".safetensors"),
     }
-    with new_folder(path, force) as folder:
+    with new_folder(path, force, mark="config.json") as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)
 

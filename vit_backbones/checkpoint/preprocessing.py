@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backbones.base import Backbone, to_pair
+from ..datasets.channels import starts_from_rgb
 
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 HALF = dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -107,14 +108,16 @@ def of_config(cfg: Mapping[str, Any], encoder: Backbone) -> Preprocessing:
     channels = encoder.in_channels
     mean, std = (_per_channel(given.get(k), d, channels) for k, d in (("mean", 0.0), ("std", 1.0)))
     loader = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
+    pipeline = loader.get("dataset", {}).get("pipeline", ())
+    swaps = given.get("to_rgb") or given.get("bgr_to_rgb") or False
     found = Preprocessing(
         size=to_pair(encoder.arch.img_size, "img_size"),
         mean=mean,
         std=std,
         interpolation="bilinear",  # mmcv's default
-        rgb=bool(given.get("to_rgb") or given.get("bgr_to_rgb")),
+        rgb=bool(swaps or starts_from_rgb(pipeline, swaps)),
     )
-    return replace(found, **_resizing(loader.get("dataset", {}).get("pipeline", ())))
+    return replace(found, **_resizing(pipeline))
 
 
 def _per_channel(value: Any, default: float, channels: int) -> tuple[float, ...]:
@@ -144,7 +147,3 @@ def _resizing(pipeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{v:g}" for v in values)
-
-
-def same(one: Preprocessing, other: Preprocessing) -> bool:
-    return asdict(one) == asdict(other)

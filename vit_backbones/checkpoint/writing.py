@@ -69,10 +69,11 @@ def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
 
 
 @contextmanager
-def new_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
+def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterator[Path]:
     """A folder to write into that gets the name ``path`` when all went well, else is removed.
 
-    With ``force`` it replaces the folder of that name; until then that stays as it was.
+    With ``force`` it replaces a folder of that name that holds a file ``mark``, so that no other
+    folder is lost; until then that stays as it was.
 
     Raises:
         UserError: There is something of that name (without ``force``), or no folder can be made.
@@ -80,6 +81,11 @@ def new_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
     path = check_new(path, force).absolute()
     if path.is_file():
         raise UserError(f"{path} is a file; give the name of a folder")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).is_file():
+        raise UserError(
+            f"{path} has no {mark} in it, so it is no folder of this kind, and --force does not "
+            "replace it; take another name"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(

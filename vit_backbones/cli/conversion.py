@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..backbones.base import Backbone
+from ..backbones.base import Backbone, to_pair
 from ..backbones.presets import PRESETS, build_backbone
 from ..checkpoint.converting import Conversion, convert
+from ..checkpoint.from_config import build_encoder
 from ..checkpoint.layouts import LAYOUTS
 from ..checkpoint.preprocessing import Preprocessing, of_config, of_preset
 from ..errors import UserError, nearest
@@ -57,15 +58,7 @@ def encoder_of_config(name: str) -> tuple[Backbone, Preprocessing]:
         UserError: It has none of this package.
     """
     cfg = read_config(name)
-    backbone = (cfg.get("model") or {}).get("backbone") or {}
-    kind = str(backbone.get("type", ""))
-    if kind.rpartition(".")[2] not in LAYOUTS or not kind.startswith("vit_backbones."):
-        raise UserError(
-            f"{name}: the backbone of its model is {kind or 'none'}; expected one of this package, "
-            + ", ".join(f"vit_backbones.{name}" for name in LAYOUTS)
-        )
-    settings = {k: v for k, v in backbone.items() if k not in ("type", "init_cfg")}
-    encoder = MODELS.get(kind.rpartition(".")[2])(**settings)
+    encoder = build_encoder(cfg)
     return encoder, of_config(cfg, encoder)
 
 
@@ -96,8 +89,6 @@ def with_normalisation(
     if found is None:
         if not (mean and std):
             raise UserError("--mean and --std: give both")
-        from ..backbones.base import to_pair
-
         size = to_pair(encoder.arch.img_size, "img_size")
         found = Preprocessing(size=size, mean=tuple(mean), std=tuple(std))
     for name, values in (("mean", mean), ("std", std)):

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from ..checkpoint.reading import verify_hash
 from ..errors import UserError
 
 
@@ -20,6 +21,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise UserError(f"no checkpoint at {path}")
+    verify_hash(Path(path))
     try:
         checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     except UserError:

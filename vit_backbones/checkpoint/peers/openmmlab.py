@@ -43,6 +43,7 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
 
 
 def _code(library: str, settings: dict[str, Any], path: str) -> str:
+    settings = {**settings, "type": f"{library}.{settings['type']}"}
     init_cfg = dict(type="Pretrained", checkpoint=path)
     if library == "mmpretrain":
         init_cfg["prefix"] = "backbone."
@@ -142,8 +143,8 @@ def _sam(encoder: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _swin(encoder: Backbone) -> dict[str, Any]:
     arch = encoder.arch
-    if arch.mlp_ratio != 4 or not arch.qkv_bias:
-        raise refuse("mmpretrain", encoder, "its MLPs are not four times as wide, or no biases")
+    if not arch.qkv_bias:
+        raise refuse("mmpretrain", encoder, "its queries, keys and values have no biases")
     settings: dict[str, Any] = dict(
         type="SwinTransformer" if arch.version == 1 else "SwinTransformerV2",
         arch=dict(embed_dims=arch.embed_dims, depths=list(arch.depths), num_heads=list(arch.heads)),
@@ -154,6 +155,8 @@ def _swin(encoder: Backbone) -> dict[str, Any]:
         use_abs_pos_embed=arch.use_abs_pos_embed,
         pad_small_map=arch.pad_small_map,
     )
+    if arch.mlp_ratio != 4:
+        settings["stage_cfgs"] = dict(block_cfgs=dict(ffn_ratio=arch.mlp_ratio))
     if arch.version == 2:
         settings["arch"]["extra_norm_every_n_blocks"] = 0
         settings["window_size"] = list(arch.windows)
