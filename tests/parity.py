@@ -20,7 +20,7 @@ def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("bias"):
             value = 0.3 * noise
-        elif parameter.ndim == 1:  # factors per channel
+        elif parameter.ndim <= 1:  # factors, per channel or one for all
             value = 1 + 0.3 * noise
         elif parameter.shape[0] == 1:  # tokens and position embeddings
             value = 0.5 * noise

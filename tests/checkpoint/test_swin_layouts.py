@@ -101,7 +101,8 @@ def test_transformers_segmenter(in_memory, tmp_path) -> None:
         model = ours(1, pad_small_map=True, out_indices=indices)
         report = load_checkpoint(model, peer.state_dict() if in_memory else tmp_path)
         assert not report.unfilled
-        assert_same_outputs(model, peer, lambda x: run(x)[-len(indices) :], (64, 96))
+        count = len(indices)
+        assert_same_outputs(model, peer, lambda x, count=count: run(x)[-count:], (64, 96))
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

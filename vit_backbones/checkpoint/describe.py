@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import torch
@@ -13,6 +13,24 @@ from .layouts import NAMES
 from .layouts.layout import matches
 
 Shape = tuple[int, ...]
+
+# Settings that make an encoder what a file is, by the parameters that only one of the two has.
+WITHOUT = {
+    "blocks.*.ls1.gamma": "layer_scale_init=None",
+    "blocks.*.ls2.gamma": "layer_scale_init=None",
+    "blocks.*.attn.qkv.bias": "qkv_bias=False",
+    "patch_embed.proj.bias": "pre_norm=True",
+    "reg_token": "num_registers=0",
+}
+WITH = {
+    "fc_norm.*": "pool_norm=True, final_norm=False",
+    "blocks.*.ls1.gamma": "layer_scale_init=1.0",
+    "blocks.*.ls2.gamma": "layer_scale_init=1.0",
+    "blocks.*.attn.q_norm.*": "qk_norm=True",
+    "blocks.*.attn.k_norm.*": "qk_norm=True",
+    "norm_pre.*": "pre_norm=True",
+    "reg_token": "num_registers of the file",
+}
 
 
 def describe(model_type: str, native: Mapping[str, Tensor]) -> str:
@@ -47,6 +65,26 @@ def likeliest_presets(model_type: str, native: Mapping[str, Tensor]) -> list[str
             scores[name] = 2 * same - len(both) - 2 * foreign - lacking
     best = max(scores.values(), default=0)
     return [name for name, score in scores.items() if score == best]
+
+
+def settings_for(own: Iterable[str], native: Iterable[str], lacking: Iterable[str]) -> list[str]:
+    """The settings of an encoder that make it what a file is; none where more than settings differs.
+
+    Args:
+        own, native: Names of the encoder's parameters, and of those in the file.
+        lacking: Of the encoder's, those that it wants of the file in vain.
+    """
+    foreign = [name for name in native if name not in own]
+    if any(name.startswith("fc_norm.") for name in foreign):
+        lacking = [name for name in lacking if not name.startswith("norm.")]
+    found = []
+    for table, names, others in ((WITHOUT, lacking, native), (WITH, foreign, own)):
+        for name in names:
+            pattern = next((pattern for pattern in table if matches((pattern,), name)), None)
+            if pattern is None or any(matches((pattern,), other) for other in others):
+                return []
+            found.append(table[pattern])
+    return list(dict.fromkeys(found))
 
 
 @cache

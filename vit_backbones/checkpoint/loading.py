@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .describe import describe
+from .describe import describe, likeliest_presets, settings_for
 from .layouts import LAYOUTS, NAMES, Layout, StateDict
 from .layouts.layout import matches
 from .reading import find_weights, read_state_dict
@@ -169,7 +169,8 @@ def _left_aside(reading: Reading, state: StateDict, unused: list[str]) -> dict[s
             left[name] = "not needed"
     for name in unused:
         of_encoder = matches(NAMES[reading.type], name)
-        left[name] = "the model has no such part" if of_encoder else "not part of the encoder"
+        in_file = reading.prefix + name if reading.prefix + name in state else name
+        left[in_file] = "the model has no such part" if of_encoder else "not part of the encoder"
     return left
 
 
@@ -205,6 +206,9 @@ def _refusal(
     state: StateDict,
     native: StateDict,
 ) -> str:
+    found = identify(state)
+    if found.type != _type_of(model):
+        return _unknown_message(_type_of(model), state, report.source)
     own = model.state_dict()
     shapes = {
         n: f" is {tuple(native[n].shape)} in the file, {tuple(own[n].shape)} in the model"
@@ -221,10 +225,14 @@ def _refusal(
         problems.append(
             f"holds {len(surplus)} parameters for which the encoder has no place: {_some(surplus)}"
         )
-    found = identify(state)
-    file, encoder = describe(found.type, found.native), describe(_type_of(model), own)
+    known = [name for name in native if matches(NAMES[found.type], name)]
+    file, encoder = describe(found.type, found.native), describe(found.type, own)
+    likely = likeliest_presets(found.type, found.native)
+    settings = [] if shapes else settings_for(own, known, missing)
     if any(tensor.ndim == 5 for tensor in native.values()):
         advice = "The file is a model of video; these encoders are of images."
+    elif settings and (file == encoder or not likely):
+        advice = f"Build the model with {', '.join(settings)}, which makes it what the file is."
     elif file == encoder and not shapes and not surplus:
         advice = f"It looks like a part of {file}: get the whole file."
     else:

@@ -37,6 +37,8 @@ WRAPPERS = (
     "encoder",
     "ema_state_dict",
 )
+# What torch.compile, FSDP and activation checkpointing put into the names of what they wrap
+SHELLS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 EXPECTED = "expected weights in a .pth, .pt, .bin, .safetensors, .npz or (detectron2) .pkl file"
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch < 1.6
 # Trained weights shrink by a tenth or so; what shrinks a hundredfold was made to fill memory.
@@ -47,7 +49,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name.
 
     Wrappers (``{'state_dict': ...}`` and the like, nested ones too) are opened; of several copies
-    of the weights the moving average or the teacher is taken.
+    of the weights the moving average or the teacher is taken. What torch.compile and FSDP add to
+    names is taken off.
 
     Raises:
         UserError: As :func:`read_checkpoint`, or there are no named tensors in the file.
@@ -106,7 +109,8 @@ def find_weights(content: Any, source: str) -> dict[str, Tensor]:
         inner = (content.get(name) for name in WRAPPERS)
         wrapped = next((w for w in inner if isinstance(w, Mapping) and w), None)
         if wrapped is None:
-            tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+            named = ((str(name), value) for name, value in content.items())
+            tensors = {SHELLS.sub("", n): t for n, t in named if isinstance(t, Tensor)}
             if tensors:
                 return tensors
             break

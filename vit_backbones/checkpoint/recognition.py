@@ -67,7 +67,9 @@ def _readings(model_type: str, state: StateDict) -> Iterator[Reading]:
     for layout in LAYOUTS[model_type]:
         for prefix in sorted(layout.prefixes(shapes)):
             native = layout.to_native(_inside(shapes, prefix))
-            yield Reading(model_type, layout, prefix, native)
+            # other networks have a first convolution of the same name, too, but no such blocks
+            if any("blocks." in name and matches(NAMES[model_type], name) for name in native):
+                yield Reading(model_type, layout, prefix, native)
 
 
 def _inside(state: Mapping[str, Tensor], prefix: str) -> StateDict:

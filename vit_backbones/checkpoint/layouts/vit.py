@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from .layout import Layout, StateDict
+from .layout import Layout, StateDict, rename
 
 VIT_NAMES = (
     "cls_token",
@@ -62,6 +62,8 @@ def without_distillation(state: StateDict, token: str, positions: str) -> StateD
 
 
 def _decode_timm(state: StateDict) -> StateDict:
+    # DINOv2's authors train with blocks in chunks: number of the chunk, then of the block
+    state = rename(state, r"blocks\.\d+\.(\d+)\.", r"blocks.\1.")
     state = without_distillation(flatten_position_map(state), "dist_token", "pos_embed")
     for name in [n for n in state if n.endswith("attn.qkv.bias_mask")]:
         # DINOv3's authors mask the keys' part of the bias, whatever is there
@@ -228,6 +230,10 @@ MMPRETRAIN = Layout(
         "norm.*": "ln1.*",
         "fc_norm.*": "ln2.*",
     },
+    aliases=[  # mmseg
+        ("blocks.*.attn.qkv.*", "layers.*.attn.attn.in_proj_*"),
+        ("blocks.*.attn.proj.*", "layers.*.attn.attn.out_proj.*"),
+    ],
     ignored=["mask_token"],
     decode=lambda state: without_distillation(state, "dist_token", "pos_embed"),
     encode=_with_class_position,

@@ -177,6 +177,7 @@ HF_CLIP = Layout(
         "blocks.*.mlp.fc2.*": "encoder.layers.*.mlp.fc2.*",
         "norm.*": "post_layernorm.*",
     },
+    aliases=[("patch_embed.proj.bias", "embeddings.patch_embedding.bias")],  # SigLIP
     ignored=["embeddings.position_ids"],
     encode=_clip_shapes,
     gated=False,
