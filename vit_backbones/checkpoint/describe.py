@@ -19,7 +19,6 @@ WITHOUT = {
     "blocks.*.ls1.gamma": "layer_scale_init=None",
     "blocks.*.ls2.gamma": "layer_scale_init=None",
     "blocks.*.attn.qkv.bias": "qkv_bias=False",
-    "patch_embed.proj.bias": "pre_norm=True",
     "reg_token": "num_registers=0",
 }
 WITH = {
@@ -31,6 +30,8 @@ WITH = {
     "norm_pre.*": "pre_norm=True",
     "reg_token": "num_registers of the file",
 }
+# What the first bring with them, an encoder with the others doesn't have.
+INSTEAD = {"fc_norm.weight": "norm.*", "norm_pre.weight": "patch_embed.proj.bias"}
 
 
 def describe(model_type: str, native: Mapping[str, Tensor]) -> str:
@@ -68,15 +69,15 @@ def likeliest_presets(model_type: str, native: Mapping[str, Tensor]) -> list[str
 
 
 def settings_for(own: Iterable[str], native: Iterable[str], lacking: Iterable[str]) -> list[str]:
-    """The settings of an encoder that make it what a file is; none where more than settings differs.
+    """The settings of an encoder that make it what a file is; none where more than they differ.
 
     Args:
         own, native: Names of the encoder's parameters, and of those in the file.
         lacking: Of the encoder's, those that it wants of the file in vain.
     """
     foreign = [name for name in native if name not in own]
-    if any(name.startswith("fc_norm.") for name in foreign):
-        lacking = [name for name in lacking if not name.startswith("norm.")]
+    replaced = [pattern for name, pattern in INSTEAD.items() if name in foreign]
+    lacking = [name for name in lacking if not matches(replaced, name)]
     found = []
     for table, names, others in ((WITHOUT, lacking, native), (WITH, foreign, own)):
         for name in names:

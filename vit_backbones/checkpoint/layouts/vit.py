@@ -211,6 +211,15 @@ def _with_class_position(state: StateDict) -> StateDict:
     return state
 
 
+def _decode_mm(state: StateDict) -> StateDict:
+    state = without_distillation(state, "dist_token", "pos_embed")
+    kernel, bias = (f"patch_embed.projection.{name}" for name in ("weight", "bias"))
+    mmseg = any(name.endswith("attn.attn.in_proj_weight") for name in state)
+    if mmseg and kernel in state and bias not in state:
+        state[bias] = state[kernel].new_zeros(len(state[kernel]))  # mmseg's patches have none
+    return state
+
+
 MMPRETRAIN = Layout(
     "mmpretrain",
     ("patch_embed.projection.weight", "layers.*.ln1.weight"),
@@ -235,7 +244,7 @@ MMPRETRAIN = Layout(
         ("blocks.*.attn.proj.*", "layers.*.attn.attn.out_proj.*"),
     ],
     ignored=["mask_token"],
-    decode=lambda state: without_distillation(state, "dist_token", "pos_embed"),
+    decode=_decode_mm,
     encode=_with_class_position,
     gated=False,
 )
