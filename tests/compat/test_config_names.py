@@ -18,8 +18,8 @@ def test_configs_of_the_libraries_are_found(base, tmp_path):
     assert "train_dataloader" in Config.fromfile(tmp_path / "config.py")
 
 
-def install(monkeypatch, **names) -> Repair:
-    monkeypatch.setattr(config_names, "MODULE2PACKAGE", names)
+def install(monkeypatch, names: dict[str, str]) -> Repair:
+    monkeypatch.setattr("mmengine.config.utils.MODULE2PACKAGE", names)
     repair = Repair("test", "", config_names._install)
     repair.run()
     return repair
@@ -27,10 +27,11 @@ def install(monkeypatch, **names) -> Repair:
 
 def test_a_module_under_another_distribution_goes_by_its_own_name(monkeypatch):
     names = dict(json="no-such-distribution", no_such_module="no-such-distribution")
-    assert install(monkeypatch, **names).state is State.APPLIED
-    assert config_names.MODULE2PACKAGE == names | dict(json="json")
+    assert install(monkeypatch, names).state is State.APPLIED
+    assert names == dict(json="json", no_such_module="no-such-distribution")
 
 
 def test_a_module_of_its_own_distribution_stays(monkeypatch):
-    assert install(monkeypatch, _pytest="pytest", torch="torch").state is State.NOT_NEEDED
+    names = dict(_pytest="pytest", torch="torch")
+    assert install(monkeypatch, names).state is State.NOT_NEEDED
     assert MODULE2PACKAGE["mmdet"] == "mmdet"

@@ -10,12 +10,12 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
-from mmengine.config.utils import MODULE2PACKAGE
-
 from .repair import Repair, State
 
 
 def _install(repair: Repair) -> None:
+    from mmengine.config.utils import MODULE2PACKAGE  # later: mmengine may be missing
+
     renamed = []
     for module, package in MODULE2PACKAGE.items():
         if module != package and find_spec(module) and not _is_distribution(package):
