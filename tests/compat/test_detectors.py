@@ -36,6 +36,8 @@ def tiny_model(config: str):
     model.neck.in_channels = [narrow[wide.index(c)] for c in model.neck.in_channels]
     if "roi_head" in model:  # untrained scores are low: keep some boxes for the mask head
         model.test_cfg.rcnn.score_thr = 0.0
+    elif "nms" in model.test_cfg:
+        model.test_cfg.score_thr = 0.0
     else:
         model.test_cfg = ConfigDict(max_per_img=5)
     torch.manual_seed(0)
@@ -66,6 +68,7 @@ def batch():
     [
         "deformable_detr/deformable-detr-refine-twostage_r50_16xb2-50e_coco.py",
         "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+        "vfnet/vfnet_r50_fpn_1x_coco.py",  # deformable convolution
     ],
 )
 def test_a_detector_trains_and_predicts(config):

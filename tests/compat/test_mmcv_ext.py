@@ -91,11 +91,40 @@ def test_roi_align_of_a_linear_ramp_is_the_centre_of_each_bin():
     assert out.flatten().tolist() == [4.5, 6.5]
 
 
-def test_roi_align_with_max_pooling_says_that_it_is_missing():
+def test_roi_align_with_max_pooling_takes_the_highest_sample_and_its_gradient():
     from mmcv.ops import RoIAlign
 
-    with pytest.raises(NotImplementedError, match="pool_mode='max'"):
-        RoIAlign(2, pool_mode="max")(torch.zeros(1, 1, 8, 8), torch.tensor([[0.0, 0, 0, 4, 4]]))
+    features = torch.zeros(1, 2, 8, 8)
+    features[0, 0, 2, 5] = 3.0
+    features[0, 1, 6, 1] = 2.0
+    features.requires_grad_()
+    pool = RoIAlign((1, 1), 1.0, sampling_ratio=8, pool_mode="max", aligned=True)
+    out = pool(features, torch.tensor([[0.0, 0, 0, 8, 8], [0, 0, 0, 4, 4]]))
+    assert out.flatten().tolist() == [3, 2, 0, 0]  # the samples are the pixels' centres
+    (gradient,) = torch.autograd.grad(out[0].sum(), features)
+    assert gradient.nonzero().tolist() == [[0, 0, 2, 5], [0, 1, 6, 1]]
+    assert gradient.sum() == 2
+
+
+def test_roi_align_with_max_pooling_differentiates():
+    from mmcv.ops import roi_align
+
+    features = torch.randn(2, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    rois = torch.tensor([[0.0, 1, 1, 9, 8], [1, -5, -6, 20, 30], [1, 3, 3, 3.2, 3.1]]).double()
+    assert torch.autograd.gradcheck(
+        lambda features: roi_align(features, rois, (2, 3), 0.5, 0, "max", True), features
+    )
+
+
+def test_roi_align_of_a_region_without_area_is_zero():
+    from mmcv.ops import roi_align
+
+    features = torch.ones(1, 1, 6, 6, requires_grad=True)
+    rois = torch.tensor([[0.0, 3, 3, 3, 3]])
+    for mode in ("avg", "max"):
+        out = roi_align(features, rois, (2, 2), 1.0, 0, mode, True)
+        assert out.flatten().tolist() == [0, 0, 0, 0]
+        assert torch.autograd.grad(out.sum(), features)[0].abs().sum() == 0
 
 
 def test_ms_deform_attn_samples_bilinearly_and_differentiates():
@@ -149,6 +178,77 @@ def test_focal_loss_of_extreme_logits_is_finite():
     loss.backward()
     assert loss.isfinite()
     assert logits.grad.isfinite().all()
+
+
+def test_focal_loss_weighs_background_fully():
+    from mmcv.ops import sigmoid_focal_loss
+
+    logits, weight = torch.randn(2, 3), torch.tensor([0.0, 0, 0])
+    loss = sigmoid_focal_loss(logits, torch.tensor([3, 1]), 2.0, 0.25, weight, "none")
+    plain = sigmoid_focal_loss(logits, torch.tensor([3, 1]), 2.0, 0.25, None, "none")
+    torch.testing.assert_close(loss, torch.stack([plain[0], torch.zeros(3)]))
+
+
+def test_focal_loss_differentiates_with_any_exponent():
+    from mmcv.ops import sigmoid_focal_loss
+
+    target = torch.tensor([0, 2, 3])
+    logits = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    for gamma in (0.0, 0.5, 2.0):
+        assert torch.autograd.gradcheck(
+            lambda x, gamma=gamma: sigmoid_focal_loss(x, target, gamma, 0.25, None, "none"), logits
+        )
+    sure = torch.full((1, 1), 200.0, requires_grad=True)
+    sigmoid_focal_loss(sure, torch.tensor([0]), 0.5, 0.25, None, "sum").backward()
+    assert sure.grad.tolist() == [[0]]
+
+
+def test_soft_nms_of_boxes_without_area_keeps_them_with_their_scores():
+    from mmcv.ops import soft_nms
+
+    boxes = torch.tensor([[2.0, 2, 2, 2]] * 3)
+    dets, inds = soft_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), method="gaussian")
+    assert inds.tolist() == [1, 2, 0]
+    torch.testing.assert_close(dets[:, 4], torch.tensor([0.9, 0.7, 0.5]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back_in_half_precision(dtype):
+    """As under autocast; the results are those of float32, rounded."""
+    from mmcv.ops import roi_align, sigmoid_focal_loss
+    from mmcv.ops.deform_conv import deform_conv2d
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+    def check(function, *inputs):
+        inputs = [value.to(dtype).requires_grad_() for value in inputs]
+        wide = [value.detach().float().requires_grad_() for value in inputs]
+        ours, expected = function(*inputs), function(*wide)
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours.float(), expected, atol=0.05, rtol=0.02)
+        gradients = torch.autograd.grad(ours.sum(), inputs)
+        for gradient, wanted in zip(gradients, torch.autograd.grad(expected.sum(), wide)):
+            assert gradient.dtype == dtype
+            torch.testing.assert_close(gradient.float(), wanted, atol=0.05, rtol=0.02)
+
+    torch.manual_seed(0)
+    rois = torch.tensor([[0.0, 1, 1, 6, 5]])
+    for mode in ("avg", "max"):
+        # multiples of a half: no two samples are so close that rounding could swap them
+        features = torch.arange(128.0).view(1, 2, 8, 8) / 2
+        check(lambda x, mode=mode: roi_align(x, rois.to(x), (2, 2), 1.0, 2, mode, True), features)
+    check(lambda x: sigmoid_focal_loss(x, torch.tensor([1, 2]), 2.0, 0.25, None, "none"),
+          torch.randn(2, 2))  # fmt: skip
+    check(
+        lambda x, offset, weight: deform_conv2d(x, offset, weight, 1, 1),
+        torch.randn(1, 2, 5, 5), torch.full((1, 18, 5, 5), 0.25), torch.randn(2, 2, 3, 3) / 4,
+    )  # fmt: skip
+    shapes = torch.tensor([[4, 4]])
+    check(
+        lambda value, locations, weights: MultiScaleDeformableAttnFunction.apply(
+            value, shapes, torch.tensor([0]), locations, weights, 64
+        ),
+        torch.randn(1, 16, 1, 2), torch.full((1, 3, 1, 1, 2, 2), 0.4), torch.rand(1, 3, 1, 1, 2),
+    )  # fmt: skip
 
 
 def test_an_op_without_stand_in_names_itself_and_the_way_to_get_it():

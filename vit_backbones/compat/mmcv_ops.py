@@ -17,7 +17,15 @@ from .repair import Repair, State
 
 MODULE = "mmcv._ext"
 STAND_IN = Path(__file__).with_name("mmcv_ext.py")
-STANDS_IN_FOR = ("nms", "softnms", "roi_align", "ms_deform_attn", "sigmoid_focal_loss")
+STANDS_IN_FOR = (
+    "nms",
+    "softnms",
+    "roi_align",
+    "ms_deform_attn",
+    "sigmoid_focal_loss",
+    "deform_conv",
+    "modulated_deform_conv",
+)
 
 
 class _LastResort(MetaPathFinder):
