@@ -2,6 +2,7 @@
 
     python tools/train.py configs/vit_digits.py
     python tools/train.py configs/vit_b16_imagenet.py --data-root /data/imagenet
+    python tools/train.py mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py --backbone swin_t
 
 Several GPUs: tools/dist_train.sh; a cluster: tools/slurm_train.sh.
 """
@@ -15,7 +16,10 @@ from vit_backbones.cli.training import train
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="path of a config, or the name of one that ships")
+    parser.add_argument(
+        "config",
+        help="path of a config, or the name of one that ships (mmdet::..., mmseg::...: theirs)",
+    )
     add_common_arguments(parser)
     parser.add_argument(
         "--resume",
@@ -25,7 +29,13 @@ def main() -> None:
         help="go on from a checkpoint; alone: the last one in the work folder",
     )
     parser.add_argument(
-        "--pretrained", metavar="FILE", help="weights from which the encoder starts"
+        "--backbone", metavar="NAME", help="encoder in place of the config's, such as swin_t"
+    )
+    parser.add_argument(
+        "--pretrained",
+        "--backbone-checkpoint",
+        metavar="FILE",
+        help="weights from which the encoder starts",
     )
     parser.add_argument("--seed", type=int, help="of weights, data order and augmentation")
     parser.add_argument(

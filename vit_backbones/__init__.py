@@ -6,16 +6,19 @@ from . import compat
 
 compat.repair()
 
-from . import datasets, engine  # noqa: F401  (registers them)
+from . import datasets, engine, necks  # noqa: F401  (registers them)
 from .backbones import MViT, SwinTransformer, VisionTransformer
 from .backbones.presets import build_backbone, list_backbones
 from .checkpoint import LoadReport, load_checkpoint
 from .errors import UserError
+from .necks import SimpleFeaturePyramid
+from .swap import swap_backbone
 from .version import __version__
 
 __all__ = [
     "LoadReport",
     "MViT",
+    "SimpleFeaturePyramid",
     "SwinTransformer",
     "UserError",
     "VisionTransformer",
@@ -23,4 +26,5 @@ __all__ = [
     "build_backbone",
     "list_backbones",
     "load_checkpoint",
+    "swap_backbone",
 ]

@@ -16,6 +16,7 @@ OPTIONS = dict(
     work_dir=None,
     data_root=None,
     cfg_options=None,
+    backbone=None,
     launcher="none",
     resume=None,
     pretrained=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from mmengine.runner import Runner
 from ..errors import UserError, nearest
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# a wheel carries configs/ inside the package, as OpenMMLab's do; a checkout has it beside it
-SHIPPED = [PACKAGE / ".mim" / "configs", PACKAGE.parent / "configs"]
+
+
+def config_folders(package: Path) -> list[Path]:
+    """Where a package may have its configs: in a wheel, as OpenMMLab's do; beside a checkout."""
+    return [package / ".mim" / "configs", package.parent / "configs"]
+
+
+SHIPPED = config_folders(PACKAGE)
+# libraries whose configs go by 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'
+LIBRARIES = ("mmdet", "mmseg", "mmpretrain", "vit_backbones")
 # top-level keys that a run reads although Runner does not take them as arguments
 OTHER_KEYS = (
     "activation_checkpointing",
@@ -48,20 +57,53 @@ class Options(DictAction):
 
 
 def find_config(name: str) -> Path:
-    """The config at path ``name``, or the one of that name which ships with this package.
+    """The config at path ``name``, the one of that name which ships with this package, or that of a
+    library (``mmdet::FOLDER/FILE.py``).
 
     Raises:
         UserError: There is none.
     """
     if Path(name).is_file():
         return Path(name)
+    if "::" in name:
+        return find_library_config(*name.split("::", 1))
     folder = next((folder for folder in SHIPPED if folder.is_dir()), None)
     shipped = sorted(path.stem for path in folder.glob("*.py")) if folder else []
     if folder and Path(name).stem in shipped and Path(name).parent.name in ("", "configs"):
         return folder / f"{Path(name).stem}.py"
     raise UserError(
         f"no config at {name}{nearest(Path(name).stem, shipped)}\n"
-        f"Give a path, or the name of a config that ships: {', '.join(shipped) or 'none found'}."
+        f"Give a path, the name of a config that ships ({', '.join(shipped) or 'none found'}), "
+        "or one of a library, as mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
+    )
+
+
+def find_library_config(library: str, name: str) -> Path:
+    """The config ``name`` that ships with a library.
+
+    Raises:
+        UserError: There is no such library, or it isn't installed, or has no such config.
+    """
+    if library not in LIBRARIES:
+        raise UserError(
+            f"{library}::{name}: no library '{library}'{nearest(library, LIBRARIES) or '.'} "
+            f"The libraries: {', '.join(LIBRARIES)}"
+        )
+    spec = find_spec(library)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"{library}::{name}: {library} is not installed")
+    folders = config_folders(Path(spec.submodule_search_locations[0]))
+    folder = next((folder for folder in folders if folder.is_dir()), None)
+    if folder is None:
+        raise UserError(f"{library}::{name}: {library} is installed without its configs")
+    path = folder / name
+    path = path if path.suffix == ".py" else path.with_name(f"{path.name}.py")
+    if path.is_file():
+        return path
+    known = [str(p.relative_to(folder)) for p in folder.rglob("*.py") if "_base_" not in p.parts]
+    raise UserError(
+        f"{library} ships no config {name}{nearest(name, known)}\n"
+        f"There are {len(known)} in {folder}"
     )
 
 
@@ -76,13 +118,23 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
         cfg = Config.fromfile(path)
     except (Exception, SystemExit) as error:
         raise UserError(f"{path} can't be read: {type(error).__name__}: {error}") from error
-    if options:
-        check_options(cfg, options)
-        try:
-            cfg.merge_from_dict(dict(options))
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f"--cfg-options: {error}") from error
+    apply_options(cfg, options)
     return cfg
+
+
+def apply_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Apply ``--cfg-options``.
+
+    Raises:
+        UserError: One has an unknown name, or does not fit.
+    """
+    if not options:
+        return
+    check_options(cfg, options)
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"--cfg-options: {error}") from error
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:

@@ -15,7 +15,8 @@ from mmengine.runner import Runner
 
 from ..datasets.on_disk import check_data, set_data_root
 from ..errors import UserError, nearest
-from .config import choose_work_dir, read_config
+from ..swap import swap_backbone
+from .config import apply_options, choose_work_dir, read_config
 
 
 def train(args: Namespace) -> None:
@@ -34,7 +35,9 @@ def train(args: Namespace) -> None:
 
 def training_config(args: Namespace) -> Config:
     """The config that ``tools/train.py`` runs, with all checked that needs no model."""
-    cfg = read_config(args.config, args.cfg_options)
+    cfg = read_config(args.config)
+    swap(cfg, args.backbone, args.pretrained)
+    apply_options(cfg, args.cfg_options)  # after the swap: they may be about the new encoder
     choose_work_dir(cfg, args.work_dir)
     cfg.launcher = args.launcher
     if args.data_root:
@@ -49,13 +52,26 @@ def training_config(args: Namespace) -> Config:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     set_resume(cfg, args.resume)
     check_load_from(cfg)
-    set_pretrained(cfg, args.pretrained)
+    set_pretrained(cfg, args.pretrained if args.backbone is None else None)
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     check_optimizer(cfg)
     set_loader_defaults(cfg)
     check_data(cfg, ("train", "val"))
     return cfg
+
+
+def swap(cfg: Config, backbone: str | None, checkpoint: str | None) -> None:
+    """``--backbone NAME``: put this encoder into the config, and say what that changed."""
+    if backbone is None:
+        return
+    report = swap_backbone(cfg, backbone, checkpoint=checkpoint)
+    if checkpoint:
+        from ..checkpoint.reading import read_state_dict
+
+        read_state_dict(checkpoint)  # now, not minutes later
+    if os.environ.get("RANK", "0") == "0":
+        print(report, flush=True)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -118,6 +134,13 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
             raise UserError(
                 f"{cfg.filename} fine-tunes an encoder that is already trained: "
                 "give its weights with --pretrained FILE"
+            )
+        run = Path(init_cfg.get("checkpoint") or "")
+        if run.parent.name == "work_dirs" and not any(run.glob("best_*.pth")):
+            raise UserError(
+                f"{cfg.filename} starts from the encoder of another run, which is not in {run}. "
+                f"Train it first:\n    python tools/train.py configs/{run.name}.py\n"
+                "or give other weights with --pretrained FILE"
             )
 
 

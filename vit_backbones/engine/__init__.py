@@ -4,6 +4,7 @@ from .accumulation_hook import AccumulationHook
 from .checkpoint_hook import CheckpointHook, find_checkpoint
 from .convergence_plot_hook import ConvergencePlotHook
 from .early_stopping_hook import EarlyStoppingHook
+from .encoder_rules import EncoderOptimWrapperConstructor
 from .finite_loss_hook import FiniteLossHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .progress_hook import ProgressHook
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointHook",
     "ConvergencePlotHook",
     "EarlyStoppingHook",
+    "EncoderOptimWrapperConstructor",
     "FiniteLossHook",
     "LayerDecayOptimWrapperConstructor",
     "ProgressHook",
