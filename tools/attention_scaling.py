@@ -10,7 +10,8 @@ A size that would take longer or need more memory than allowed is not run, and t
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from vit_backbones.cli.attention_scaling import free_gib, study
+from vit_backbones.benchmark.machine import free_gib
+from vit_backbones.cli.attention_scaling import study
 from vit_backbones.cli.mistakes import run
 from vit_backbones.layers.attention_kinds import ATTENTIONS
 

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from vit_backbones.benchmark import scaling
 from vit_backbones.benchmark.memory import Usage
+from vit_backbones.benchmark.rounds import progress_bar
 from vit_backbones.benchmark.scaling import Budget, Curve, Point, fit_exponent, predict, sweep
 from vit_backbones.benchmark.scaling_report import markdown, reasons, save_json, save_plot
 
@@ -44,14 +45,19 @@ def test_curve_takes_the_median_and_fits_from_a_size_up() -> None:
 
 
 def run_sweep(monkeypatch, budget: Budget, needs) -> tuple[list[Curve], list[tuple[str, int]]]:
-    """``needs(label, size)`` is the Usage of a run, or an error; also the steps, in order."""
+    """``needs(label, size)`` is the Usage of a run, or an error; also the steps, in order. Each
+    takes a second by the clock."""
     steps = []
 
-    def measure(prepare, size: int) -> Usage:
+    def measure(prepare, size: int, device: str) -> Usage:
         usage = needs(prepare.__name__, size)
         if isinstance(usage, Exception):
             raise usage
         return usage
+
+    def timer(step, repeats: int) -> float:
+        step()
+        return 1.0
 
     def contender(label: str):
         def prepare(size: int):
@@ -61,25 +67,20 @@ def run_sweep(monkeypatch, budget: Budget, needs) -> tuple[list[Curve], list[tup
         return prepare
 
     monkeypatch.setattr(scaling, "measure_alone", measure)
+    monkeypatch.setattr(scaling, "timer_for", lambda device: timer)
     contenders = {label: contender(label) for label in ("slow", "quick")}
-    with scaling.progress_bar(disable=True) as progress:
+    with progress_bar(disable=True) as progress:
         curves = sweep(contenders, SIZES, 2, budget, progress)
     return curves, steps
 
 
-def test_rounds_interleave_the_contenders(monkeypatch) -> None:
+def test_all_sizes_and_contenders_are_measured(monkeypatch) -> None:
     curves, steps = run_sweep(
         monkeypatch, Budget(1e9, 1e9), lambda label, size: Usage(1.0, 7 * size)
     )
-    one_round = [(label, size) for label in ("slow", "quick") for size in SIZES]
-    assert steps == one_round * 3  # one warm-up, two rounds
-    assert [len(p.samples) for c in curves for p in c.points] == [2] * 6
+    assert {steps.count((label, size)) for label in ("slow", "quick") for size in SIZES} == {4}
+    assert [p.samples for c in curves for p in c.points] == [[1.0, 1.0]] * 6
     assert [p.peak_bytes for p in curves[0].points] == [70, 700, 7000]
-
-
-def test_short_steps_are_repeated_within_a_sample(monkeypatch) -> None:
-    _, steps = run_sweep(monkeypatch, Budget(1e9, 1e9), lambda label, size: Usage(0.01, 1))
-    assert steps.count(("slow", 10)) == 1 + 2 * 10
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,19 @@ def test_larger_sizes_than_one_that_failed_are_not_run(monkeypatch) -> None:
     assert ("slow", 1000) not in tried and ("quick", 1000) in tried
 
 
+def test_a_size_that_a_contender_refuses_is_told(monkeypatch) -> None:
+    def needs(label: str, size: int) -> Usage | Exception:
+        refused = (label, size) == ("slow", 10)
+        return RuntimeError("NotOffered: has no MViT") if refused else Usage(1.0, size)
+
+    (slow, quick), _ = run_sweep(monkeypatch, Budget(1e9, 1e9), needs)
+    assert [p.not_run for p in slow.points] == ["NotOffered: has no MViT"] * 3
+    assert quick.points[2].samples
+
+
 def test_markdown() -> None:
-    text = markdown([curve(), curve("line", 1.0)], dict(square="n²", line="n"), 10, "By hand.")
+    curves, stated = [curve(), curve("line", 1.0)], dict(square="n²", line="n")
+    text = markdown(curves, 10, "By hand.", stated=stated)
     assert text.startswith("| Time, ms | 10 | 100 | 1,000 | 10,000 | exponent | definition |\n")
     assert "| square | 100 | 10,000 | 1,000,000 | not run | 2.00 | n² |" in text
     assert "| line | 10 | 100 | 1,000 | not run | 1.00 | n |" in text
@@ -125,8 +137,14 @@ def test_markdown() -> None:
     assert all(len({row.count("|") for row in table}) == 1 for table in tables)
 
 
+def test_markdown_without_definitions_and_with_names_of_sizes() -> None:
+    text = markdown([curve()], 10, "By hand.", size_name="{} px".format)
+    assert text.startswith("| Time, ms | 10 px | 100 px | 1000 px | 10000 px | exponent |\n")
+
+
 def test_reasons_are_told() -> None:
     assert reasons([curve()]) == ["square at 10,000: not run, out of memory"]
+    assert reasons([curve()], "{} px".format) == ["square at 10000 px: not run, out of memory"]
 
 
 def test_json_holds_every_round(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from .rounds import OUT_OF_MEMORY, describe_failure
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -23,11 +27,14 @@ class Usage:
     peak_bytes: int
 
 
-def measure_alone(prepare: Callable[..., Callable[[], Any]], *args: Any) -> Usage:
+def measure_alone(
+    prepare: Callable[..., Callable[[], Any]], *args: Any, device: str = "cpu"
+) -> Usage:
     """``step = prepare(*args)`` and then one ``step()``, measured, in a fresh process.
 
     What ``prepare`` makes (weights, input) is not counted; it may run a small case first, so that
-    libraries have set themselves up. ``prepare`` and ``args`` must pickle.
+    libraries have set themselves up. ``prepare`` and ``args`` must pickle. On the device 'cuda' it
+    is the memory that torch took there.
 
     Raises:
         MemoryError: The process ran out of memory, or was ended from outside (which, on Linux, is
@@ -36,7 +43,7 @@ def measure_alone(prepare: Callable[..., Callable[[], Any]], *args: Any) -> Usag
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(sender, prepare, args), daemon=True)
+    process = context.Process(target=_run, args=(sender, prepare, args, device), daemon=True)
     process.start()
     sender.close()
     try:
@@ -51,22 +58,35 @@ def measure_alone(prepare: Callable[..., Callable[[], Any]], *args: Any) -> Usag
     return result
 
 
-def _run(sender: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple) -> None:
+def _run(
+    sender: Connection, prepare: Callable[..., Callable[[], Any]], args: tuple, device: str
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     try:
         step = prepare(*args)
-        before = _start_peak()
-        start = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - start
-        sender.send(Usage(seconds, _peak() - before))
-    except MemoryError as error:
-        sender.send(error)
+        sender.send(_measure(step) if device == "cpu" else _measure_on_cuda(step))
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        # torch has no class of its own for a failed allocation on the CPU
-        out_of_memory = "can't allocate memory" in message
-        sender.send(MemoryError(message) if out_of_memory else RuntimeError(message))
+        message = describe_failure(error)
+        is_memory = message == OUT_OF_MEMORY
+        sender.send(MemoryError(message) if is_memory else RuntimeError(message))
+
+
+def _measure(step: Callable[[], Any]) -> Usage:
+    before = _start_peak()
+    start = time.perf_counter()
+    step()
+    return Usage(time.perf_counter() - start, _peak() - before)
+
+
+def _measure_on_cuda(step: Callable[[], Any]) -> Usage:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    start = time.perf_counter()
+    step()
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    return Usage(seconds, torch.cuda.max_memory_allocated() - before)
 
 
 def _start_peak() -> int:

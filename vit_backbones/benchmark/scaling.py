@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import linear_regression, median
-from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from .memory import Usage, measure_alone
-
-Step = Callable[[], Any]
-SAMPLE_SECONDS = 0.1  # a timed sample repeats its step until it has taken this long
+from .rounds import OUT_OF_MEMORY, SAMPLE_SECONDS, Step, take_turns, timer_for
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,16 @@ def sweep(
     rounds: int,
     budget: Budget,
     progress: Progress,
+    device: str = "cpu",
 ) -> list[Curve]:
     """Peak memory of each contender at each size in a process of its own; then, in this process,
-    ``rounds`` of timing in each of which all take turns, so that a busy moment of the machine
-    hits all alike.
+    ``rounds`` of timing in each of which all take turns (:func:`take_turns`).
 
     Args:
         contenders: Label -> function that prepares a step of a size; it must pickle.
         sizes: Ascending.
         progress: Started by the caller, see :func:`progress_bar`.
+        device: 'cpu' or 'cuda'.
     """
     curves = [Curve(label, [Point(size) for size in sizes]) for label in contenders]
     seconds: dict[tuple[str, int], float] = {}  # of the first run
@@ -98,31 +96,26 @@ def sweep(
     for i, size in enumerate(sizes):
         for curve in curves:
             progress.update(task, what=f"{curve.label} at {size}")
-            usage = _try(contenders[curve.label], curve, i, seconds, budget)
+            usage = _try(contenders[curve.label], curve, i, seconds, budget, device)
             if usage is not None:
                 seconds[curve.label, size] = usage.seconds
                 curve.points[i].peak_bytes = usage.peak_bytes
             progress.advance(task, size)
 
-    runs = [(c.label, p) for c in curves for p in c.points if not p.not_run]
-    repeats = {key: math.ceil(SAMPLE_SECONDS / taken) for key, taken in seconds.items()}
-    cost = {key: taken * repeats[key] for key, taken in seconds.items()}
-    task = progress.add_task("time", total=sum(cost.values()) * (rounds + 1), what="")
-    steps: dict[tuple[str, int], Step] = {}
-    for label, point in runs:
-        progress.update(task, what=f"{label} at {point.size}, warm-up")
-        steps[label, point.size] = contenders[label](point.size)
-        steps[label, point.size]()
-        progress.advance(task, cost[label, point.size])
-    for number in range(rounds):
-        for label, point in runs:
-            key = label, point.size
-            progress.update(task, what=f"{label} at {point.size}, round {number + 1} of {rounds}")
-            start = time.perf_counter()
-            for _ in range(repeats[key]):
-                steps[key]()
-            point.samples.append((time.perf_counter() - start) / repeats[key])
-            progress.advance(task, cost[key])
+    points = {(c.label, p.size): p for c in curves for p in c.points if not p.not_run}
+    costs = {key: max(seconds[key], SAMPLE_SECONDS) for key in points}
+    turns = take_turns(
+        {(label, size): partial(contenders[label], size) for label, size in points},
+        rounds,
+        progress,
+        progress.add_task("time", total=sum(costs.values()) * (rounds + 1), what=""),
+        costs,
+        timer_for(device),
+        name=lambda key: f"{key[0]} at {key[1]}",
+    )
+    for key, point in points.items():
+        point.samples = turns.samples.get(key, [])
+        point.not_run = turns.failed.get(key, "")
     return curves
 
 
@@ -132,6 +125,7 @@ def _try(
     index: int,
     seconds: Mapping[tuple[str, int], float],
     budget: Budget,
+    device: str,
 ) -> Usage | None:
     """Run point ``index`` alone, or note on it why not."""
     point, before = curve.points[index], curve.points[:index]
@@ -147,18 +141,9 @@ def _try(
             point.not_run = f"a run would need more than {budget.bytes / 2**30:.1f} GiB"
     if not point.not_run:
         try:
-            return measure_alone(prepare, point.size)
+            return measure_alone(prepare, point.size, device=device)
         except MemoryError:
-            point.not_run = "out of memory"
+            point.not_run = OUT_OF_MEMORY
+        except RuntimeError as error:
+            point.not_run = str(error)
     return None
-
-
-def progress_bar(**options: Any) -> Progress:
-    """What runs, how far, and how long it will still take."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
-        **options,
-    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from .scaling import Curve, Point
+from .tables import markdown_table, short, terminal_table
 
 # figure of a Point -> title, factor to its unit
 FIGURES = {"seconds": ("Time, ms", 1e3), "peak_bytes": ("Peak memory, MiB", 2**-20)}
@@ -18,67 +19,51 @@ COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#C
 MARKERS = "osD^vP*X"
 
 
-def rows(
-    curves: Sequence[Curve], stated: Mapping[str, str], figure: str, fit_from: int
-) -> tuple[list[str], list[list[str]]]:
-    """Header and one row of text per contender: its values, the exponent from ``fit_from`` up, and
-    for the time the growth that its definition promises."""
-    header = ["", *(f"{p.size:,}" for p in curves[0].points), "exponent"]
-    if figure == "seconds":
-        header.append("definition")
-    body = []
-    for curve in curves:
-        exponent = curve.exponent(figure, fit_from)
-        values = [_value(point, figure) for point in curve.points]
-        end = "-" if exponent is None else f"{exponent:.2f}"
-        row = [curve.label, *values, end, stated[curve.label]]
-        body.append(row[: len(header)])
-    return header, body
+def tables(
+    curves: Sequence[Curve],
+    fit_from: int,
+    stated: Mapping[str, str] | None = None,
+    size_name: Callable[[int], str] = "{:,}".format,
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows for each figure. A row is a contender's: its values, the exponent from
+    ``fit_from`` up, and for the time the growth that its definition promises, where ``stated``."""
+    found = []
+    for figure, (title, _) in FIGURES.items():
+        header = ["", *(size_name(p.size) for p in curves[0].points), "exponent"]
+        has_definition = figure == "seconds" and stated is not None
+        body = []
+        for curve in curves:
+            exponent = curve.exponent(figure, fit_from)
+            values = [_value(point, figure) for point in curve.points]
+            row = [curve.label, *values, "-" if exponent is None else f"{exponent:.2f}"]
+            body.append([*row, stated[curve.label]] if has_definition else row)
+        found.append((title, [*header, "definition"] if has_definition else header, body))
+    return found
 
 
 def _value(point: Point, figure: str) -> str:
     value = getattr(point, figure)
-    if value is None:
-        return "not run"
-    value *= FIGURES[figure][1]
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return "not run" if value is None else short(value * FIGURES[figure][1])
 
 
-def reasons(curves: Sequence[Curve]) -> list[str]:
+def reasons(curves: Sequence[Curve], size_name: Callable[[int], str] = "{:,}".format) -> list[str]:
     """Why sizes were not run, a line each."""
     return [
-        f"{curve.label} at {point.size:,}: not run, {point.not_run}"
+        f"{curve.label} at {size_name(point.size)}: not run, {point.not_run}"
         for curve in curves
         for point in curve.points
         if point.not_run
     ]
 
 
-def terminal_tables(
-    curves: Sequence[Curve], stated: Mapping[str, str], fit_from: int
-) -> list[Table]:
-    tables = []
-    for figure, (title, _) in FIGURES.items():
-        header, body = rows(curves, stated, figure, fit_from)
-        table = Table(title=title, title_justify="left")
-        for i, name in enumerate(header):
-            table.add_column(name, justify="right" if i else "left")
-        for row in body:
-            table.add_row(*row)
-        tables.append(table)
-    return tables
+def terminal_tables(curves: Sequence[Curve], fit_from: int, **options: Any) -> list[Table]:
+    """``options``: those of :func:`tables`."""
+    return [terminal_table(*table) for table in tables(curves, fit_from, **options)]
 
 
-def markdown(
-    curves: Sequence[Curve], stated: Mapping[str, str], fit_from: int, caption: str
-) -> str:
-    """Both tables, then ``caption``."""
-    parts = []
-    for figure, (title, _) in FIGURES.items():
-        header, body = rows(curves, stated, figure, fit_from)
-        header[0] = title
-        rule = ["---"] + ["---:"] * (len(header) - 1)
-        parts.append("\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *body]))
+def markdown(curves: Sequence[Curve], fit_from: int, caption: str, **options: Any) -> str:
+    """Both tables, then ``caption``. ``options``: those of :func:`tables`."""
+    parts = [markdown_table(*table) for table in tables(curves, fit_from, **options)]
     return "\n\n".join([*parts, caption]) + "\n"
 
 
@@ -98,7 +83,12 @@ def save_json(
 
 
 def save_plot(
-    path: Path, curves: Sequence[Curve], fit_from: int, title: str, size_name: str
+    path: Path,
+    curves: Sequence[Curve],
+    fit_from: int,
+    title: str,
+    size_label: str,
+    size_name: Callable[[int], str] = "{:,}".format,
 ) -> None:
     """Time and memory over the size, on logarithmic axes, with the exponents in the legends."""
     from matplotlib.figure import Figure  # slow to import
@@ -118,10 +108,10 @@ def save_plot(
                 label=f"{curve.label}{growth}",
             )
         ticks = [point.size for point in curves[0].points]
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
+        axes.set_xticks(ticks, [size_name(tick) for tick in ticks], minor=False)
         axes.set_xticks([], minor=True)
         axes.yaxis.set_major_formatter("{x:,g}")
-        axes.set(xlabel=size_name, ylabel=label)
+        axes.set(xlabel=size_label, ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=120)

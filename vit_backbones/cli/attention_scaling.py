@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from ..benchmark.attention import check_tokens, parse_kind
-from ..benchmark.scaling import Budget, progress_bar, sweep
+from ..benchmark.machine import busy_note, check_folders, command_line, load, machine_name
+from ..benchmark.rounds import progress_bar
+from ..benchmark.scaling import Budget, sweep
 from ..benchmark.scaling_report import markdown, reasons, save_json, save_plot, terminal_tables
 from ..errors import UserError
 
@@ -24,9 +21,7 @@ def study(args: Namespace) -> None:
     Raises:
         UserError: A kind, option or size that can't work; a folder that does not exist.
     """
-    for path in (args.json, args.plot):
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"{path} can't be written: there is no folder {path.parent}")
+    check_folders(args.json, args.plot)
     if args.rounds < 1 or args.batch < 1:
         raise UserError("--rounds and --batch must be 1 or more")
     tokens = check_tokens(args.tokens)
@@ -41,15 +36,11 @@ def study(args: Namespace) -> None:
 
     console, notes = Console(), Console(stderr=True)
     budget = Budget(args.max_seconds, args.max_gib * 2**30)
-    load_before = _load()
+    load_before = load()
     with progress_bar(console=notes, transient=True) as progress:
         curves = sweep(layers, tokens, args.rounds, budget, progress)
-    cores = os.cpu_count() or 1
-    if load_before > cores / 2:
-        notes.print(
-            f"Other programs were using this machine (load {load_before:.1f} on {cores} cores): "
-            "the times are longer than they need be."
-        )
+    if warning := busy_note(load_before):
+        notes.print(warning)
 
     fit_from = args.fit_from if args.fit_from is not None else tokens[len(tokens) // 4]
     caption = (
@@ -57,14 +48,14 @@ def study(args: Namespace) -> None:
         f"dim {args.dim}, {args.heads} heads, batch {args.batch}, float32, square grids; "
         f"median of {args.rounds} interleaved rounds, peak memory of each run in its own process "
         "above weights and input; exponents from "
-        f"{fit_from:,} tokens up. {_machine()}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"{fit_from:,} tokens up. {machine_name()}, {threads} thread{'s' if threads > 1 else ''}, "
         f"torch {torch.__version__}."
     )
-    command = shlex.join(["python", "tools/attention_scaling.py", *sys.argv[1:]])
+    command = command_line("attention_scaling")
     if args.markdown:
-        print(markdown(curves, stated, fit_from, f"{caption} Made by `{command}`."))
+        print(markdown(curves, fit_from, f"{caption} Made by `{command}`.", stated=stated))
     else:
-        for table in terminal_tables(curves, stated, fit_from):
+        for table in terminal_tables(curves, fit_from, stated=stated):
             console.print(table)
         console.print(caption)
     for line in reasons(curves):
@@ -75,26 +66,3 @@ def study(args: Namespace) -> None:
         direction = "forward and backward" if args.backward else "forward"
         title = f"One attention layer, {direction}: dim {args.dim}, {args.heads} heads"
         save_plot(args.plot, curves, fit_from, title, "tokens")
-
-
-def free_gib() -> float:
-    """Memory that is free for programs now, GiB; a guess of 4 where the system doesn't say."""
-    info = Path("/proc/meminfo")
-    if not info.exists():
-        return 4.0
-    line = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
-    return int(line.split()[1]) / 2**20
-
-
-def _load() -> float:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _machine() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in (info.read_text().splitlines() if info.exists() else [])
-        if line.startswith("model name")
-    ]
-    return names[0] if names else platform.machine()
