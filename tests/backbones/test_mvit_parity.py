@@ -102,15 +102,19 @@ def test_equals_mmpretrain(size, in_attention, stage):
     assert_same(model, reference, lambda r, x: r(x), images)
 
 
-def torchvision_v1(frames: int = 1) -> nn.Module:
+TINY_V1 = dict(embed_dims=16, depths=(1, 2, 2, 1), img_size=64)
+
+
+def torchvision_v1(frames: int = 1, settings: dict = TINY_V1) -> nn.Module:
     """torchvision's video model, for one frame or several."""
-    plans = MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64).arch.plan()
+    arch = MViT("mvit_b16", **settings).arch
+    plans = arch.plan()
 
     def spatial(pooling, of):
         return [1, getattr(pooling, of), getattr(pooling, of)] if pooling else []
 
     reference = torchvision_mvit.MViT(
-        spatial_size=(64, 64),
+        spatial_size=(arch.img_size, arch.img_size),
         temporal_size=frames,
         block_setting=[
             torchvision_mvit.MSBlockConfig(

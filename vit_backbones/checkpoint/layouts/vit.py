@@ -118,7 +118,7 @@ TIMM = Layout(
 def _drop_zero_biases(state: StateDict) -> StateDict:
     """timm has DINOv3 without queries' and values' biases where these are all zero."""
     biases = [n for n in state if n.endswith(("attn.q_bias", "attn.v_bias"))]
-    if not any(state[name].any() for name in biases):
+    if not any(state[name].is_meta or state[name].any() for name in biases):
         for name in biases:
             del state[name]
     return state
