@@ -11,7 +11,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """Indices (K,) of the boxes (N, 4) that are kept, best score first.
 
     ``offset`` 1 counts pixels: a box is (x2 - x1 + 1) wide, as if its right and bottom edge were
-    one further.
+    one further. Equal scores stay in the order of the boxes (mmcv's sort leaves theirs open).
     """
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
