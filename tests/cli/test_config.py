@@ -68,6 +68,43 @@ def test_work_dir_is_the_option_the_config_or_the_name():
     cfg = read_config("vit_digits")
     choose_work_dir(cfg, None)
     assert cfg.work_dir == "work_dirs/vit_digits"
+    cfg.work_dir = None
+    choose_work_dir(cfg, None, "swin_t")
+    assert cfg.work_dir == "work_dirs/vit_digits_swin_t"
     choose_work_dir(cfg, "x")
     choose_work_dir(cfg, None)
     assert cfg.work_dir == "x"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py",
+        "mmdet::dino/dino-4scale_r50_8xb2-12e_coco",
+        "mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512.py",
+        "mmpretrain::resnet/resnet50_8xb32_in1k.py",
+    ],
+)
+def test_configs_of_the_libraries_go_by_their_names(name):
+    cfg = read_config(name)
+    assert cfg.default_scope == name.split("::")[0]
+    assert "type" in cfg.model
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("mmdt::dino/x.py", "no library 'mmdt', did you mean 'mmdet'"),
+        ("mmdet::dino/dino-4scale_r50_8xb2_coco.py", "did you mean 'dino/dino-4scale_r50_8xb2-"),
+        ("mmdet::dino/dino-4scale_r50_8xb2_coco.py", r"There are \d{3,} in /"),
+    ],
+)
+def test_unknown_configs_of_a_library(name, message):
+    with pytest.raises(UserError, match=message):
+        find_config(name)
+
+
+def test_a_library_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr("vit_backbones.cli.config.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"mmdet::a\.py: mmdet is not installed"):
+        find_config("mmdet::a.py")

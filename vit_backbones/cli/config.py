@@ -154,10 +154,11 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             )
 
 
-def choose_work_dir(cfg: Config, work_dir: str | None) -> None:
-    """Set ``cfg.work_dir``: the option, what the config says, or work_dirs/<name of the config>."""
-    default = Path("work_dirs", Path(cfg.filename).stem)
-    cfg.work_dir = work_dir or cfg.get("work_dir") or str(default)
+def choose_work_dir(cfg: Config, work_dir: str | None, backbone: str | None = None) -> None:
+    """Set ``cfg.work_dir``: the option, what the config says, or work_dirs/<name of the config>,
+    with the name of an encoder that was swapped in."""
+    name = Path(cfg.filename).stem + (f"_{backbone}" if backbone else "")
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs", name))
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:

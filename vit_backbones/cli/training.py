@@ -13,7 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import Runner
 
+from ..datasets.coco_annotations import check_annotation_files
 from ..datasets.on_disk import check_data, set_data_root
+from ..engine import DataCheckHook, UnreadableImagesHook
 from ..errors import UserError, nearest
 from ..swap import swap_backbone
 from .config import apply_options, choose_work_dir, read_config
@@ -36,9 +38,9 @@ def train(args: Namespace) -> None:
 def training_config(args: Namespace) -> Config:
     """The config that ``tools/train.py`` runs, with all checked that needs no model."""
     cfg = read_config(args.config)
-    swap(cfg, args.backbone, args.pretrained)
-    apply_options(cfg, args.cfg_options)  # after the swap: they may be about the new encoder
-    choose_work_dir(cfg, args.work_dir)
+    options = swap(cfg, args.backbone, args.pretrained, args.cfg_options)
+    apply_options(cfg, options)
+    choose_work_dir(cfg, args.work_dir, args.backbone)
     cfg.launcher = args.launcher
     if args.data_root:
         set_data_root(cfg, args.data_root)
@@ -61,24 +63,43 @@ def training_config(args: Namespace) -> Config:
     return cfg
 
 
-def swap(cfg: Config, backbone: str | None, checkpoint: str | None) -> None:
-    """``--backbone NAME``: put this encoder into the config, and say what that changed."""
+def swap(
+    cfg: Config, backbone: str | None, checkpoint: str | None, options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """``--backbone NAME``: put this encoder into the config, and say what that changed.
+
+    Returns:
+        The ``--cfg-options`` that are left: settings of the encoder (``model.backbone.depth``) are
+        part of the swap, so that the neck and heads are fitted to them.
+    """
+    options = dict(options or {})
     if backbone is None:
-        return
-    report = swap_backbone(cfg, backbone, checkpoint=checkpoint)
+        return options
+    prefix = "model.backbone."
+    settings = [key for key in options if key.startswith(prefix) and key.count(".") == 2]
+    overrides = {key.removeprefix(prefix): options.pop(key) for key in settings}
+    report = swap_backbone(cfg, backbone, checkpoint=checkpoint, **overrides)
     if checkpoint:
         from ..checkpoint.reading import read_state_dict
 
         read_state_dict(checkpoint)  # now, not minutes later
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0":  # once for all processes
         print(report, flush=True)
+    return options
 
 
 def build_runner(cfg: Config) -> Runner:
-    """A Runner, or the type that the config names, with this machine's devices in mind."""
+    """A Runner, or the type that the config names, with this machine's devices in mind, and with
+    the checks of the data that every run gets, whosever config it has."""
     if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
         use_cpu_processes(cfg)
-    return RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    if cfg.get("default_scope") == "mmdet":
+        check_annotation_files()
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    for hook in (UnreadableImagesHook, DataCheckHook):
+        if not any(isinstance(other, hook) for other in runner.hooks):
+            runner.register_hook(hook())
+    return runner
 
 
 def compile_backbone(runner: Runner) -> None:

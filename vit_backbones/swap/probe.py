@@ -50,17 +50,20 @@ def build(cfg: Any, library: str | None = None) -> nn.Module:
                 with torch.device("meta"):
                     module = MODELS.build(copy.deepcopy(cfg))
             except (RuntimeError, NotImplementedError):  # it computes with values, rates say
-                module = MODELS.build(copy.deepcopy(cfg)).to("meta")
+                module = MODELS.build(copy.deepcopy(cfg))
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"{brief(cfg)} can't be built: {error}") from error
+    module.to("meta")  # what torch.Tensor(...) made is on the CPU still
     module.eval()  # in a line of its own: mmdet's ResNet returns None
     return module
 
 
 def outputs(module: nn.Module, image_side: int = SIDE) -> list[Tensor]:
     """Features, without values, of one image.
+
+    Of a ViT that gives a map together with its class token it is the map.
 
     Raises:
         UserError: The backbone does not run.
@@ -73,12 +76,12 @@ def outputs(module: nn.Module, image_side: int = SIDE) -> list[Tensor]:
 
 
 def as_list(features: Any) -> list[Tensor]:
-    """Features as a flat list of tensors; of [map, class token] the last counts."""
+    """Features as a flat list of tensors; of [map, class token] the first counts."""
     if isinstance(features, Tensor):
         return [features]
     if isinstance(features, Mapping):
         features = list(features.values())
-    return [f[-1] if isinstance(f, list | tuple) else f for f in features]
+    return [f[0] if isinstance(f, list | tuple) else f for f in features]
 
 
 def levels(features: list[Tensor], image_side: int = SIDE) -> list[Level]:

@@ -1,0 +1,70 @@
+"""Normalisation, padding and image size after a swap."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.swap.test_swap import DINO, MASK_RCNN, RESNET, UPERNET, swapped
+from vit_backbones import list_backbones, swap_backbone
+from vit_backbones.backbones.normalisation import IMAGENET, published_normalisation
+from vit_backbones.cli.config import read_config
+
+CAFFE = "mmdet::mask_rcnn/mask-rcnn_r50-caffe_fpn_1x_coco"
+
+
+def test_images_are_normalised_as_for_the_published_weights():
+    """Those of a caffe ResNet are BGR and not scaled."""
+    cfg = swapped(CAFFE, "swin_t")
+    preprocessor = cfg.model.data_preprocessor
+    assert (preprocessor.mean, preprocessor.std) == (list(IMAGENET.mean), list(IMAGENET.std))
+    assert preprocessor.bgr_to_rgb
+    assert swapped(CAFFE, "vit_b16").model.data_preprocessor.std == [127.5] * 3
+
+
+def test_an_unknown_normalisation_is_left_and_said():
+    cfg = read_config(CAFFE)
+    before = dict(cfg.model.data_preprocessor)
+    report = swap_backbone(cfg, "mvit_b16")
+    assert cfg.model.data_preprocessor == before
+    assert any("How mvit_b16's images were normalised is not known" in n for n in report.notes)
+
+
+def test_normalisation_beside_the_model():
+    cfg = swapped(RESNET, "clip_b16")
+    assert cfg.data_preprocessor.mean == pytest.approx([122.77, 116.75, 104.09], abs=0.01)
+    assert cfg.data_preprocessor.to_rgb
+    cfg = swapped(UPERNET, "vit_b16")
+    for preprocessor in (cfg.data_preprocessor, cfg.model.data_preprocessor):
+        assert preprocessor.mean == [127.5] * 3
+
+
+def test_every_preset_but_one_has_a_known_normalisation():
+    unknown = [name for name in list_backbones() if published_normalisation(name) is None]
+    assert unknown == ["mvit_b16"]
+
+
+@pytest.mark.parametrize(
+    "encoder, divisor",
+    [("swin_t", 1), ("mvitv2_t", 1), ("vit_b16", 32), ("dino_s8", 32), ("dinov2_s14", 28)],
+)
+def test_padding_of_detectors(encoder, divisor):
+    """A hierarchical encoder rounds up as the ResNet did; a plain ViT pads whole patches inside."""
+    assert swapped(DINO, encoder).model.data_preprocessor.pad_size_divisor == divisor
+
+
+def test_a_divisor_that_fits_is_kept():
+    assert swapped(MASK_RCNN, "vit_b32").model.data_preprocessor.pad_size_divisor == 32
+
+
+def test_sizes_of_segmenters():
+    cfg = swapped(UPERNET, "vit_b16")
+    assert cfg.model.backbone.img_size == 512
+    assert cfg.model.data_preprocessor.size == (512, 512)
+    assert cfg.model.data_preprocessor.test_cfg == dict(size_divisor=32)
+    cfg = swapped(UPERNET, "dinov2_b14")
+    assert cfg.model.data_preprocessor.size == (532, 532)  # 28 * 19
+    assert cfg.model.backbone.img_size == 532
+    cfg = swapped(UPERNET, "vit_b16", img_size=256)
+    assert cfg.model.backbone.img_size == 256  # the user's choice stands
+    segmenter = "mmseg::segmenter/segmenter_vit-b_mask_8xb1-160k_ade20k-512x512"
+    assert swapped(segmenter, "dinov2_b14").model.test_cfg.crop_size == (518, 518)
