@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,20 @@ cifar-100-python.tar.gz, or unpacked: cifar-100-python/train, test
 (nothing is downloaded for you: https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz)""",
     "CocoDataset": """\
 train2017/*.jpg   annotations/instances_train2017.json
-val2017/*.jpg     annotations/instances_val2017.json""",
+val2017/*.jpg     annotations/instances_val2017.json
+(the archives train2017, val2017 and annotations_trainval2017 of
+https://cocodataset.org/#download, unpacked in one folder)""",
+    "CocoPanopticDataset": """\
+train2017/*.jpg   annotations/panoptic_train2017.json   annotations/panoptic_train2017/*.png
+val2017/*.jpg     annotations/panoptic_val2017.json     annotations/panoptic_val2017/*.png
+                  annotations/instances_val2017.json
+(train2017, val2017, annotations_trainval2017 and panoptic_annotations_trainval2017 of
+https://cocodataset.org/#download, the archives inside the last unpacked as well)""",
     "ADE20KDataset": """\
 images/training/*.jpg     annotations/training/*.png
-images/validation/*.jpg   annotations/validation/*.png""",
+images/validation/*.jpg   annotations/validation/*.png
+(ADEChallengeData2016.zip, unpacked:
+http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip)""",
 }
 CIFAR10_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 ARCHIVES = {  # type: archive, and files of which it consists
@@ -41,6 +52,9 @@ ARCHIVES = {  # type: archive, and files of which it consists
         [f"cifar-10-batches-py/{name}" for name in CIFAR10_BATCHES],
     ),
     "CIFAR100": ("cifar-100-python.tar.gz", ["cifar-100-python/train", "cifar-100-python/test"]),
+}
+PACKAGES = {  # type: module that reads it, where to get it
+    "CocoPanopticDataset": ("panopticapi", "git+https://github.com/cocodataset/panopticapi.git")
 }
 
 MADE_ON_FIRST_USE = ("DigitScenesDet", "DigitScenesSeg")
@@ -51,16 +65,24 @@ def check_data(cfg: Mapping, parts: tuple[str, ...] = PARTS) -> None:
 
     Raises:
         UserError: One is missing. Says where it was looked for, which layout is expected and which
-            option sets the folder.
+            option sets the folder. Or a package is missing that reads them.
     """
     missing: dict[tuple[str, str], list[Path]] = {}  # (type, data_root): paths
     for part in parts:
         for dataset in leaf_datasets(cfg.get(f"{part}_dataloader")):
-            found = missing.setdefault((type_name(dataset), dataset.get("data_root") or ""), [])
-            found += [path for path in missing_paths(dataset) if path not in found]
+            name = type_name(dataset)
+            found = missing.setdefault((name, dataset.get("data_root") or ""), [])
+            paths = missing_paths(dataset)
+            if name in LAYOUTS:  # others may make their files when they are built
+                paths += missing_for_scores(cfg.get(f"{part}_evaluator"))
+            found += [path for path in paths if path not in found]
     for (name, root), paths in missing.items():
         if paths:
             raise UserError(_message(name, root, paths))
+    for name, _ in missing:
+        module, source = PACKAGES.get(name, ("", ""))
+        if module and find_spec(module) is None:
+            raise UserError(f"{name} needs the package {module}: pip install {source}")
 
 
 def set_data_root(cfg: Any, root: str) -> None:
@@ -132,6 +154,13 @@ def missing_paths(dataset: Mapping) -> list[Path]:
         if not _has_entry(folder, is_folder=by_class):
             paths.append(folder / "<class>" if by_class else folder)
     return paths
+
+
+def missing_for_scores(evaluator: Any) -> list[Path]:
+    """Annotation files that metrics of this config would read and that aren't there."""
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    files = [m["ann_file"] for m in metrics if isinstance(m, Mapping) and m.get("ann_file")]
+    return [Path(file) for file in files if "://" not in file and not Path(file).is_file()]
 
 
 def type_name(config: Mapping) -> str:

@@ -1,0 +1,247 @@
+"""COCO's annotation files, checked while mmdet reads them: what is broken is named, entry by entry.
+
+mmdet drops or trains on most of what is wrong here without a word, or fails far from the cause.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+
+from ..errors import UserError
+
+KEYS = dict(images=("id", "file_name", "width", "height"), categories=("id", "name"))
+BOX_KEYS = ("id", "image_id", "category_id", "bbox", "area")
+PANOPTIC_KEYS = ("image_id", "file_name", "segments_info")
+# Published files have some boxes that end a little outside of their image; if more than this share
+# of all end further outside than this share of its size, the numbers mean something else.
+MANY, FAR = 0.1, 0.1
+SHOWN = 5
+
+
+def check_annotation_files() -> None:
+    """From now on, mmdet's COCO data sets (and classes derived from them) check their files.
+
+    The check works on the file as it is parsed, once, and in one process per machine.
+
+    Raises (when a data set is built):
+        UserError: Names the file, the entries, what is wrong with them and what to do.
+    """
+    from mmdet.datasets import CocoDataset, CocoPanopticDataset
+
+    for dataset in (CocoDataset, CocoPanopticDataset):
+        if not hasattr(dataset.COCOAPI, "checks_annotations"):
+            dataset.COCOAPI = _checked(dataset.COCOAPI)
+
+
+def _checked(api: type) -> type:
+    """mmdet's reader of annotation files, with the checks in it."""
+
+    class CheckedAnnotations(api):
+        checks_annotations = True
+
+        def __init__(self, annotation_file: str | None = None) -> None:
+            self.file = str(annotation_file)
+            try:
+                super().__init__(annotation_file)
+            except UserError:
+                raise
+            except AssertionError as error:  # pycocotools' for what isn't an object
+                raise UserError(
+                    f"{self.file} is no COCO annotation file: it holds a list or a single value, "
+                    "not an object with 'images', 'annotations' and 'categories'"
+                ) from error
+            except ValueError as error:  # of the decoder, for JSON and for UTF-8
+                raise UserError(
+                    f"{self.file} can't be read as JSON ({error}). Is it complete, and COCO's "
+                    "annotation format? Others (VOC, YOLO, ...) must be converted first"
+                ) from error
+
+        def createIndex(self) -> None:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                check_annotations(self.dataset, self.file)
+            super().createIndex()
+
+        def get_cat_ids(
+            self, cat_names: Sequence = (), sup_names: Sequence = (), cat_ids: Sequence = ()
+        ) -> list[int]:
+            if cat_names:
+                names = [category["name"] for category in self.dataset["categories"]]
+                check_classes(cat_names, names, self.file)
+            return super().get_cat_ids(list(cat_names), list(sup_names), list(cat_ids))
+
+    CheckedAnnotations.__name__ = api.__name__
+    return CheckedAnnotations
+
+
+def check_annotations(content: Mapping[str, Any], file: str) -> None:
+    """Check a parsed annotation file, of instances or panoptic.
+
+    Raises:
+        UserError: It lacks something, or entries are broken.
+    """
+    for key, needed in KEYS.items():
+        _check_entries(content, key, needed, file)
+    ids = Counter(image["id"] for image in content["images"])
+    ((most, times),) = ids.most_common(1)
+    if times > 1:
+        raise UserError(f"{file}: image id {most!r} is there {times} times; each needs its own")
+    if "annotations" not in content:  # lists of test images have none
+        return
+    annotations = content["annotations"]
+    if annotations == []:
+        raise UserError(f"{file} has no annotations: its list 'annotations' is empty")
+    first = annotations[0] if isinstance(annotations, list) else None
+    panoptic = isinstance(first, Mapping) and "segments_info" in first
+    needed = PANOPTIC_KEYS if panoptic else BOX_KEYS
+    _check_entries(content, "annotations", needed, file)
+    _check_references(annotations, "image_id", ids.keys(), "images", file)
+    if not panoptic:
+        categories = {category["id"] for category in content["categories"]}
+        _check_references(annotations, "category_id", categories, "categories", file)
+        _check_boxes(content, file)
+
+
+def check_classes(classes: Sequence[str], names: Sequence[str], file: str) -> None:
+    """Check the data set's ``classes`` against the ``names`` of a file's categories.
+
+    The file may have more, which are left out; but a class that it lacks would silently shift the
+    labels of those after it.
+
+    Raises:
+        UserError: The file lacks some.
+    """
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise UserError(
+            f"{file} lacks {len(missing)} of the data set's {len(classes)} classes: "
+            f"{_list(missing)}. It has {len(names)}: {_list(names)}.\n"
+            "Give the data sets of the config the file's own, with metainfo=dict(classes=(...)), "
+            "and the model's heads their number as num_classes"
+        )
+    order = [name for name in names if name in set(classes)]
+    if order != list(classes):
+        print_log(
+            f"{file} has the classes in another order ({_list(order)}) than the data set "
+            f"({_list(classes)}); mmdet labels in the file's order, so names in pictures and "
+            "tables will be wrong. Put the classes in metainfo into the file's order",
+            logger="current",
+            level=30,
+        )
+
+
+def _check_entries(content: Mapping, key: str, needed: Sequence[str], file: str) -> None:
+    """``content[key]`` must be a list of objects that have the ``needed`` keys."""
+    if key not in content:
+        raise UserError(
+            f"{file} is no COCO annotation file: it has no '{key}', only {_list(list(content))}"
+        )
+    entries = content[key]
+    if not isinstance(entries, list) or (not entries and key != "annotations"):
+        what = "empty" if entries in ([], {}) else f"a {type(entries).__name__}"
+        raise UserError(f"{file}: '{key}' is {what}, but must be a list of objects")
+    wanted = set(needed)
+    broken = [
+        (entry, f"lacks {', '.join(k for k in needed if k not in entry)}")
+        if isinstance(entry, dict)
+        else ({"id": f"at place {i}"}, f"is a {type(entry).__name__}, not an object")
+        for i, entry in enumerate(entries)
+        if not (isinstance(entry, dict) and entry.keys() >= wanted)
+    ]
+    _refuse(broken, key, len(entries), file)
+
+
+def _check_references(annotations: list[dict], key: str, known: Set, where: str, file: str) -> None:
+    broken = [
+        (a, f"its {key} {a[key]!r} is not among the {where}")
+        for a in annotations
+        if a[key] not in known
+    ]
+    _refuse(broken, "annotations", len(annotations), file)
+
+
+def _check_boxes(content: Mapping, file: str) -> None:
+    annotations = content["annotations"]
+    boxes = _numbers([a["bbox"] for a in annotations])
+    if boxes is None:
+        broken = [
+            (a, f"its bbox {a['bbox']!r} must be four numbers: x, y, width, height")
+            for a in annotations
+            if _numbers([a["bbox"]]) is None
+        ]
+        _refuse(broken, "annotations", len(annotations), file)
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    image = _numbers([sizes[a["image_id"]] for a in annotations], columns=2)
+    if image is None or not (image > 0).all():
+        broken = [
+            (i, f"its width and height {i['width']!r}, {i['height']!r} must be positive numbers")
+            for i in content["images"]
+            if (size := _numbers([(i["width"], i["height"])], columns=2)) is None
+            or not (size > 0).all()
+        ]
+        _refuse(broken, "images", len(content["images"]), file)
+    corner, extent = boxes[:, :2], boxes[:, 2:]
+    finite = np.isfinite(boxes).all(axis=1)
+    negative = finite & (extent < 0).any(axis=1)
+    # Boxes of no size are in COCO itself; mmdet leaves them out.
+    outside = finite & ~negative & (extent > 0).all(axis=1)
+    outside &= ((corner >= image) | (corner + extent <= 0)).any(axis=1)
+    broken = []
+    for i in np.flatnonzero(~finite | negative | outside):
+        what = (
+            "is not finite" if not finite[i]
+            else "has a negative width or height" if negative[i]
+            else f"lies outside of its image of {image[i, 0]:g}x{image[i, 1]:g}"
+        )  # fmt: skip
+        broken.append((annotations[i], f"its bbox {annotations[i]['bbox']} {what}"))
+    _refuse(broken, "annotations", len(annotations), file)
+    beyond = (corner + extent > (1 + FAR) * image).any(axis=1)
+    if beyond.mean() > MANY:
+        i = int(np.flatnonzero(beyond)[0])
+        raise UserError(
+            f"{file}: {int(beyond.sum())} of {len(boxes)} boxes end far outside of their image, "
+            f"first that of {_name(annotations[i], 'annotations')}: {annotations[i]['bbox']} in "
+            f"{image[i, 0]:g}x{image[i, 1]:g}. COCO's boxes are (x, y, width, height) in pixels; "
+            "are these (x1, y1, x2, y2), or are the images' width and height swapped?"
+        )
+
+
+def _numbers(rows: list, columns: int = 4) -> np.ndarray | None:
+    """``rows`` as an array (n, columns), None unless all of them are so many numbers."""
+    try:
+        array = np.array(rows)
+    except ValueError:  # of different lengths
+        return None
+    if array.ndim != 2 or array.shape[1] != columns or array.dtype.kind not in "if":
+        return None
+    return array.astype(float)
+
+
+def _refuse(broken: list[tuple[dict, str]], key: str, total: int, file: str) -> None:
+    """Raise a UserError that lists the ``broken`` entries, if there are any."""
+    if not broken:
+        return
+    lines = [f"\n  {_name(entry, key)}: {what}" for entry, what in broken[:SHOWN]]
+    more = f"\n  and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    raise UserError(
+        f"{file}: {len(broken)} of {total} {key} are broken:{''.join(lines)}{more}\n"
+        "Correct them in the file, or take them out of it."
+    )
+
+
+def _name(entry: Mapping, key: str) -> str:
+    """'annotation 17 of image 3'."""
+    noun = {"categories": "category"}.get(key, key.removesuffix("s"))
+    of = f" of image {entry['image_id']}" if "image_id" in entry else ""
+    return f"{noun} {entry.get('id', entry.get('file_name', '(no id)'))}{of}"
+
+
+def _list(names: Iterable, at_most: int = 6) -> str:
+    names = [str(name) for name in names]
+    more = f", ... ({len(names) - at_most} more)" if len(names) > at_most else ""
+    return ", ".join(names[:at_most]) + more
