@@ -3,6 +3,7 @@
 from .accumulation_hook import AccumulationHook
 from .checkpoint_hook import CheckpointHook, find_checkpoint
 from .convergence_plot_hook import ConvergencePlotHook
+from .data_check_hook import DataCheckHook
 from .early_stopping_hook import EarlyStoppingHook
 from .encoder_rules import EncoderOptimWrapperConstructor
 from .finite_loss_hook import FiniteLossHook
@@ -16,6 +17,7 @@ __all__ = [
     "AccumulationHook",
     "CheckpointHook",
     "ConvergencePlotHook",
+    "DataCheckHook",
     "EarlyStoppingHook",
     "EncoderOptimWrapperConstructor",
     "FiniteLossHook",
