@@ -135,7 +135,7 @@ def test_objects_are_those_that_mmdet_finds(detector, image):
 def test_nothing_sure_enough(detector, image, tmp_path):
     status, out, _ = command("predict", *detector, image, "--score-thr", 1.1, "--out", tmp_path)
     assert status == 0
-    assert "6 more, with scores up to 0." in out
+    assert "No object with a score of 1.1 or more; the best has 0." in out
     picture = np.asarray(Image.open(tmp_path / "photo.png").convert("RGB"))
     np.testing.assert_array_equal(picture[2::5, 2::5], read_image(image))  # nothing drawn
 

@@ -15,7 +15,7 @@ from ...errors import UserError
 
 
 class Prediction(Protocol):
-    def table(self) -> Table: ...
+    def table(self) -> Table | str: ...  # what rich prints
 
     def figure(self) -> Any: ...  # matplotlib's
 

@@ -27,10 +27,14 @@ class Objects:
     scores: np.ndarray
     colors: Sequence[Color]
     masks: np.ndarray | None  # bool (N, H, W)
-    left_out: int  # objects that the model found and `top` or `score_thr` leaves out
+    score_thr: float  # what an object needs to be shown
+    left_out: int  # objects that this or `top` leaves out
     best_left_out: float
 
-    def table(self) -> Table:
+    def table(self) -> Table | str:
+        if not self.names:
+            found = f"; the best has {self.best_left_out:.2f}" if self.left_out else ""
+            return f"No object with a score of {self.score_thr} or more{found}"
         table = Table()
         table.add_column("object")
         table.add_column("score", justify="right")
@@ -112,6 +116,7 @@ class Detector:
             scores[: len(shown)].numpy(),
             [colors[label] for label in labels],
             masks,
+            self.score_thr,
             len(left),
             float(left[0]) if len(left) else 0.0,
         )
