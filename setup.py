@@ -32,6 +32,7 @@ OPENMMLAB = [
     "ftfy",
     "regex",
 ]
+EXPORT = ["onnx", "onnxscript", "onnxruntime"]  # tools/export.py --format onnx
 TESTS = [
     "pytest",
     "pytest-xdist",
@@ -41,6 +42,7 @@ TESTS = [
     # the independent implementations that our encoders are compared with
     "timm",
     "transformers",
+    *EXPORT,
 ]
 
 
@@ -84,6 +86,6 @@ setup(
         "matplotlib",
         "scikit-learn",
     ],
-    extras_require={"onedl": ONEDL, "openmmlab": OPENMMLAB, "tests": TESTS},
+    extras_require={"onedl": ONEDL, "openmmlab": OPENMMLAB, "export": EXPORT, "tests": TESTS},
     cmdclass={"build_py": BuildWithMim},
 )

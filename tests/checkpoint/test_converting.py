@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.checkpoint.families import TINY, assert_same_features, build_like, images_for, tiny
-from vit_backbones import UserError, load_checkpoint
+from tests.parity import randomize, relative_error
+from vit_backbones import UserError, build_backbone, load_checkpoint
 from vit_backbones.checkpoint.converting import convert, find_encoder
 from vit_backbones.checkpoint.peers import TARGETS
-from vit_backbones.checkpoint.preprocessing import Preprocessing
+from vit_backbones.checkpoint.preprocessing import Preprocessing, of_preset
 
 # Who has the family's model; everybody else has no place for it, and says what for.
 EVERYBODY = {"native", "timm", "mmpretrain", "torchvision", "huggingface"}
@@ -81,3 +82,140 @@ def test_who_has_no_such_model_says_so(name, target, tmp_path) -> None:
             preprocessing=PREPROCESSING,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_aside_is_said(tmp_path) -> None:
+    """Of a whole detector, of which nothing is known."""
+    encoder = tiny("swin_t")
+    state = {f"backbone.{n}": t for n, t in encoder.state_dict().items()}
+    state |= {"neck.convs.0.weight": torch.ones(2), "bbox_head.cls.bias": torch.ones(3)}
+    done = convert(state, tmp_path / "swin.pth", "timm")
+    assert done.found.left == {
+        "neck.convs.0.weight": "not part of the encoder",
+        "bbox_head.cls.bias": "not part of the encoder",
+    }
+    assert done.code is None  # the number of heads is not known
+
+
+def test_a_detector_norms_of_all_outputs(tmp_path) -> None:
+    """SwinBackbone puts out all of them, AutoModel the last."""
+    from transformers import AutoModel, SwinBackbone
+
+    encoder = tiny("swin_t", out_indices=(0, 1))
+    model = tiny("swin_t", out_indices=(0, 1))
+    convert(
+        encoder.state_dict(),
+        tmp_path / "hf",
+        "huggingface",
+        encoder=model,
+        preprocessing=PREPROCESSING,
+    )
+    images = images_for(encoder)
+    with torch.no_grad():
+        maps = SwinBackbone.from_pretrained(tmp_path / "hf").eval()(images).feature_maps
+        for ours, theirs in zip(encoder(images), maps, strict=True):
+            assert relative_error(ours, theirs) < 1e-5
+        last = AutoModel.from_pretrained(tmp_path / "hf").eval()(images).last_hidden_state
+    assert_same_features(encoder, last, images)
+    with pytest.raises(UserError, match="timm has no place for norm"):
+        convert(encoder.state_dict(), tmp_path / "file.pth", "timm")
+
+
+def test_images_are_prepared_as_the_authors_do(tmp_path) -> None:
+    from PIL import Image
+    from transformers import AutoImageProcessor
+
+    encoder = tiny("clip_b16")
+    preprocessing = of_preset("clip_b16", encoder)
+    path = tmp_path / "clip"
+    convert(encoder.state_dict(), path, "huggingface", encoder=encoder, preprocessing=preprocessing)
+    processor = AutoImageProcessor.from_pretrained(path)
+    grey = Image.new("RGB", (40, 24), (128, 128, 128))
+    pixels = processor(images=grey, return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (1, 3, 16, 16)
+    expected = (128 / 255 - torch.tensor(preprocessing.mean)) / torch.tensor(preprocessing.std)
+    torch.testing.assert_close(pixels[0, :, 8, 8], expected)
+
+
+def test_the_preset_is_found_and_asked_for_where_it_matters(tmp_path) -> None:
+    """ViT and DeiT have the same weights by name and shape, but other images."""
+    state = randomize(build_backbone("vit_ti16", img_size=32)).state_dict()
+    done = convert(state, tmp_path / "vit.pth", "timm")
+    assert "img_size=32" in done.code and "num_heads=3" in done.code
+    with pytest.raises(UserError, match=r"vit_ti16, deit_ti16.*--arch"):
+        convert(state, tmp_path / "hf", "huggingface")
+    with pytest.raises(UserError, match=r"like no preset.*--config or --arch"):
+        convert(tiny("vit_b16").state_dict(), tmp_path / "hf", "huggingface")
+    assert [p.name for p in tmp_path.iterdir()] == ["vit.pth"]
+
+
+def broken(change) -> dict:
+    state = dict(tiny("vit_b16").state_dict())
+    change(state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (broken(lambda s: s.pop("blocks.1.attn.proj.bias")), "only a part of a VisionTransformer"),
+        (broken(lambda s: [s.pop(n) for n in list(s)[len(s) // 2 :]]), "only a part"),
+        (broken(lambda s: s.pop("patch_embed.proj.weight")), "only a part|no encoder"),
+        (broken(lambda s: s["norm.bias"].fill_(float("nan"))), "norm.bias holds NaN"),
+        ({"fc.weight": torch.ones(2, 2)}, "no encoder of this package"),
+    ],
+)
+def test_what_is_no_whole_encoder_is_refused(state, reason, tmp_path) -> None:
+    with pytest.raises(UserError, match=reason):
+        convert(state, tmp_path / "file.pth", "timm")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_without_a_place_is_named(tmp_path) -> None:
+    encoder = tiny("vit_b16", qk_norm=True)
+    with pytest.raises(UserError, match=r"torchvision has no place for blocks.0.attn.q_norm"):
+        convert(encoder.state_dict(), tmp_path / "file.pth", "torchvision")
+    convert(encoder.state_dict(), tmp_path / "file.pth", "timm")
+
+
+def test_attention_that_no_other_library_has(tmp_path) -> None:
+    """Its parameters have the names of global attention's, its outputs are others."""
+    encoder = tiny("vit_b16", attention=dict(type="window", window_size=2))
+    for target in ("timm", "mmpretrain", "torchvision", "huggingface"):
+        with pytest.raises(UserError, match="window"):
+            convert(
+                encoder.state_dict(),
+                tmp_path / "file.pth",
+                target,
+                encoder=encoder,
+                preprocessing=PREPROCESSING,
+            )
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_whole_or_not_there(tmp_path, monkeypatch) -> None:
+    state, path = tiny("vit_b16").state_dict(), tmp_path / "file.pth"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="exists already"):
+        convert(state, path, "timm")
+    with pytest.raises(UserError, match=r"\.pth or \.safetensors"):
+        convert(state, tmp_path / "file.bin", "timm")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        with pytest.raises(UserError, match="No space left"):
+            convert(state, path, "timm", force=True)
+        with pytest.raises(UserError, match="No space left"):
+            convert(
+                state,
+                tmp_path / "hf",
+                "huggingface",
+                encoder=tiny("vit_b16"),
+                preprocessing=PREPROCESSING,
+            )
+    assert path.read_text() == "mine" and list(tmp_path.iterdir()) == [path]
+    convert(state, path, "timm", force=True)
+    assert find_encoder(path).type == "VisionTransformer"

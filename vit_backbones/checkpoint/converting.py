@@ -243,7 +243,7 @@ def write_huggingface_folder(
     """
     config = huggingface_config(encoder)
     state = dict(state)
-    for end in ("weight", "bias"):  # AutoModel has the last norm alone, AutoBackbone all
+    for end in ("weight", "bias"):  # AutoModel has the last norm alone, SwinBackbone all
         norms = sorted(n for n in state if n.startswith("hidden_states_norms.") and n.endswith(end))
         if norms:
             state[f"layernorm.{end}"] = state[norms[-1]]

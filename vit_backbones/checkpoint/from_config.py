@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
@@ -18,7 +20,7 @@ def build_model(cfg: Config) -> nn.Module:
     settings = cfg.get("model")
     if not settings:
         raise UserError(f"{cfg.filename} has no model")
-    settings = settings.copy()
+    settings = copy.deepcopy(settings)  # building fills in defaults, in place
     if cfg.get("data_preprocessor") is not None:
         settings.setdefault("data_preprocessor", cfg.data_preprocessor)
     init_default_scope(cfg.get("default_scope", "mmengine"))
@@ -31,7 +33,7 @@ def build_encoder(cfg: Config) -> Backbone:
     Raises:
         UserError: It is none of this package.
     """
-    settings = dict((cfg.get("model") or {}).get("backbone") or {})
+    settings = copy.deepcopy(dict((cfg.get("model") or {}).get("backbone") or {}))
     kind = str(settings.pop("type", ""))
     scope, _, name = kind.rpartition(".")
     if scope != "vit_backbones" or name not in LAYOUTS:

@@ -154,7 +154,10 @@ def _encoder_of(model: nn.Module) -> Backbone | None:
 def _load(model: nn.Module, weights: StateDict, source: str) -> nn.Module:
     """The weights in the model, all of them, or a UserError."""
     if isinstance(model, Backbone):
-        load_checkpoint(model, weights, quiet=True)
+        try:
+            load_checkpoint(model, weights, quiet=True)
+        except UserError as error:
+            raise UserError(str(error).replace("the state dict", source, 1)) from error
         return model.eval()
     try:
         model.load_state_dict(weights)

@@ -41,7 +41,8 @@ def resize_pos_embed(
 
     Prefix positions (class token) are not among them. The arithmetic is in float32.
     """
-    if old_grid == new_grid:
+    # a side that torch.export leaves open is no int: it may be another one
+    if all(isinstance(n, int) and n == o for n, o in zip(new_grid, old_grid, strict=True)):
         return pos
     x = pos.reshape(1, *old_grid, -1).permute(0, 3, 1, 2).float()
     options: dict = dict(mode=how.mode)

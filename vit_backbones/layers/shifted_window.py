@@ -73,8 +73,8 @@ def _build_plan(grid: tuple[int, int], window: int, shift: int, device: torch.de
     place = _by_window(rows[:, None] * w + columns, window).flatten()
     padding = _by_window((rows[:, None] >= h) | (columns >= w), window).flatten()
 
-    # Of all slots, those in the order of their place; padding goes to the end.
-    order = place.masked_fill(padding, h * w).argsort(stable=True)
+    # Of all slots, those in the order of their place; padding goes to the end, in any order.
+    order = place.masked_fill(padding, h * w).argsort()
     split = Rows(place.masked_fill(padding, 0), order[h * w :])
     join = Rows(order[: h * w], order[:0])
     if not shift:

@@ -183,7 +183,7 @@ def _swin(encoder: Backbone) -> Config:
     )
     if arch.version == 2:
         config["pretrained_window_sizes"] = list(arch.pretrained_windows)
-    if len(encoder.out_indices) > 1:  # for AutoBackbone
+    if len(encoder.out_indices) > 1:  # for SwinBackbone
         config["out_indices"] = [i + 1 for i in encoder.out_indices]
     return config
 
