@@ -115,6 +115,16 @@ def test_detectron2() -> None:
     assert_same_outputs(model, encoder)
 
 
+def test_norms_of_classifiers_and_detectors() -> None:
+    classifier, detector = randomize(MViT(TINY)).eval(), MViT(TINY, out_indices=(1, 3))
+    report = load_checkpoint(detector, classifier.state_dict())
+    assert list(report.unfilled) == ["norm1.weight", "norm1.bias"]
+    assert_same_outputs(classifier, lambda x: detector.eval()(x)[-1:])
+    report = load_checkpoint(classifier, randomize(detector, 1).state_dict())
+    assert not report.unfilled and list(report.left) == ["norm1.weight", "norm1.bias"]
+    assert_same_outputs(classifier, lambda x: detector(x)[-1:])
+
+
 def test_slowfasts_kernels_of_one_frame() -> None:
     """Its pooling convolves frames, too, in models of images as well."""
     settings = dict(embed_dims=16, depths=(1, 2, 2, 1), img_size=64)

@@ -266,11 +266,16 @@ def test_image_channels_as_timm(kind, channels) -> None:
         assert relative_error(a, b) < 1e-5
 
 
-def test_everything_at_once() -> None:
-    """Patches, channels and positions, and the dimension of the tokens as it was."""
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_all_at_once_in_any_precision(dtype) -> None:
+    """Patches, channels and positions of a file: the model keeps its precision."""
     source = randomize(ours("vit_b16"))
-    model = ours("vit_b16", patch_size=8, img_size=(40, 56), in_channels=1)
-    report = load_checkpoint(model, source.state_dict())
+    settings = dict(patch_size=8, img_size=(40, 56), in_channels=1)
+    exact, model = (ours("vit_b16", **settings) for _ in range(2))
+    load_checkpoint(exact, source.state_dict())
+    report = load_checkpoint(model, source.to(dtype).state_dict())
     assert set(report.resized) == {"patch_embed.proj.weight", "pos_embed"}
     assert not report.unfilled and model.pos_embed.shape == (1, 1 + 5 * 7, DIM)
-    assert model.eval()(random_images(1, 40, 56, channels=1))[0].isfinite().all()
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert relative_error(tensor, exact.state_dict()[name]) < 0.02

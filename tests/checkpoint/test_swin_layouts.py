@@ -155,6 +155,20 @@ def test_the_authors_constants_are_left_aside(version) -> None:
         assert torch.equal(model.state_dict()[name], tensor)
 
 
+def test_norms_of_classifiers_and_detectors() -> None:
+    """A detector begins the norms of its outputs anew, as the authors' does; a classifier takes the
+    last of a detector's for its own."""
+    classifier, detector = randomize(ours(1, out_indices=-1)), ours(1)
+    report = load_checkpoint(detector, classifier.state_dict())
+    norms = [f"norm{i}.{name}" for i in STAGES for name in ("weight", "bias")]
+    assert list(report.unfilled) == norms
+    assert report.left == dict.fromkeys(("norm.weight", "norm.bias"), "the model has no such part")
+    state = {f"backbone.{n}": t for n, t in randomize(detector, 1).eval().state_dict().items()}
+    report = load_checkpoint(classifier, state)
+    assert not report.unfilled and list(report.left) == [f"backbone.{name}" for name in norms[:-2]]
+    assert_same_outputs(classifier, detector, lambda x: detector(x)[-1:], (64, 96))
+
+
 def write_as(project: str, model: SwinTransformer) -> dict[str, Tensor]:
     native = model.state_dict()
     layout = next(x for x in TARGETS[project]["SwinTransformer"] if x.holds(native))
