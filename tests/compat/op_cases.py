@@ -45,6 +45,14 @@ def soft_nms(boxes: Tensor, scores: Tensor, **settings: Any) -> dict[str, Tensor
     return dict(dets=dets, inds=inds)
 
 
+def nms_match(boxes: Tensor, scores: Tensor, **settings: Any) -> dict[str, Tensor]:
+    from mmcv.ops import nms_match
+
+    groups = nms_match(torch.cat([boxes, scores[:, None]], dim=1), **settings)
+    lengths = torch.tensor([len(group) for group in groups], dtype=torch.long)
+    return dict(lengths=lengths, members=torch.cat([lengths[:0], *groups]))
+
+
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, **settings: Any) -> dict[str, Tensor]:
     from mmcv.ops import batched_nms
 
@@ -155,6 +163,7 @@ OPS = {
         nms,
         nms_kept,
         soft_nms,
+        nms_match,
         batched_nms,
         roi_align,
         point_sample,
@@ -246,6 +255,9 @@ def _nms_cases(random: np.random.Generator) -> Iterator[Case]:
                 yield Case(case, "soft_nms", inputs, settings)
     settings = dict(iou_threshold=0.3, min_score=2.0, method="linear")  # above all: the best stays
     yield Case("soft_nms_min_score_above_all", "soft_nms", many, settings)
+
+    for name, inputs in dict(many=many, none=none, flat=flat, half=half).items():
+        yield Case(f"nms_match_{name}", "nms_match", inputs, dict(iou_threshold=0.5))
 
     classed = many | dict(idxs=random.integers(0, 3, 60))
     for nms_cfg in (

@@ -24,7 +24,7 @@ from vit_backbones.compat.ops.focal_loss import (  # noqa: F401
     sigmoid_focal_loss_backward,
     sigmoid_focal_loss_forward,
 )
-from vit_backbones.compat.ops.nms import nms, softnms  # noqa: F401
+from vit_backbones.compat.ops.nms import nms, nms_match, softnms  # noqa: F401
 from vit_backbones.compat.ops.roi_align import (  # noqa: F401
     roi_align_backward,
     roi_align_forward,

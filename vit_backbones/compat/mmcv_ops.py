@@ -20,6 +20,7 @@ STAND_IN = Path(__file__).with_name("mmcv_ext.py")
 STANDS_IN_FOR = (
     "nms",
     "softnms",
+    "nms_match",
     "roi_align",
     "ms_deform_attn",
     "sigmoid_focal_loss",

@@ -57,6 +57,21 @@ def softnms(
     return torch.tensor(kept, dtype=torch.long, device=boxes.device)
 
 
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of the boxes ``dets`` (N, 5), the last column their score: the best, then those whose
+    IoU with it reaches the threshold, by score; and so on with what is left."""
+    scores = dets[:, 4].float()
+    left = scores.argsort(descending=True, stable=True)
+    groups = []
+    while len(left):
+        best, left = left[0], left[1:]
+        iou = torchvision.ops.box_iou(dets[best, None, :4].float(), dets[left, :4].float())[0]
+        match = iou >= iou_threshold
+        groups.append([int(best), *left[match].tolist()])
+        left = left[~match]
+    return groups
+
+
 def _without(items: Tensor, gone: Tensor) -> Tensor:
     """``items`` less those ``gone``, each gap filled from the end.
 
