@@ -173,6 +173,18 @@ def test_a_real_comparison(monkeypatch) -> None:
     assert 0 < match.share_of_limit(ours).middle < 1
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_on_a_gpu(mode: str) -> None:
+    work = Workload(mode, (64, 64), batch=4, dtype="bfloat16", device="cuda")
+    match = prepare_match("vit_ti16", work, ["timm"], TINY)
+    with progress_bar(disable=True) as progress:
+        compare([match], 2, progress)
+    for result in match.results:
+        assert result.left_out == "" and result.peak_bytes > 0
+        assert 0 < match.share_of_limit(result).middle < 1
+
+
 def test_a_size_that_a_peer_refuses_or_cuts() -> None:
     work = Workload("infer", (60, 60), 1)
     match = prepare_match("vit_ti16", work, ["timm", "torchvision", "mmpretrain"], TINY)

@@ -40,15 +40,29 @@ def test_a_comparison_is_printed_and_saved(tmp_path: Path) -> None:
 
 
 def test_scaling_is_printed_and_saved(tmp_path: Path) -> None:
+    """With one library that has no such encoder."""
     saved = ["--json", tmp_path / "all.json", "--plot", tmp_path / "plot.png"]
-    words = ["--models", "swin_t", "--scaling", 64, 32, "--batch", 1, "--rounds", 1, *TINY, *saved]
-    result = command("benchmark", *words, "--peers")
+    words = [
+        "--models",
+        "swinv2_t",
+        "--scaling",
+        64,
+        32,
+        "--batch",
+        1,
+        "--rounds",
+        1,
+        *TINY,
+        *saved,
+    ]
+    result = command("benchmark", *words, "--peers", "mmdet")
     assert result.status == 0, result.err
+    assert "swinv2_t, infer: mmdet left out: has no Swin v2" in result.err
     words = result.out.split()
     assert "32²" in words and "64²" in words and "exponent" in words
-    assert "Tokens: swin_t 64, 256." in " ".join(words)
+    assert "Tokens: swinv2_t 64, 256." in " ".join(words)
     (curve,) = json.loads((tmp_path / "all.json").read_text())["contenders"]
-    assert curve["label"] == "swin_t infer"
+    assert curve["label"] == "swinv2_t infer"
     assert [point["size"] for point in curve["points"]] == [32**2, 64**2]
     assert all(point["samples"] for point in curve["points"])
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

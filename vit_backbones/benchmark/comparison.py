@@ -3,6 +3,7 @@ of what the machine can do."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -162,6 +163,8 @@ def prepare_match(
 
 def measure_memory(match: Match, progress: Progress, task: TaskID) -> None:
     """Each contender's peak in a process of its own. One that fails is left out from here on."""
+    gc.collect()
+    torch.cuda.empty_cache()  # of what was looked at, or timed, before: the processes need it
     for result in match.results:
         if not result.left_out:
             progress.update(task, what=f"{_name(match, result.library)}, memory")

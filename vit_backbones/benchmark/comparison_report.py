@@ -13,6 +13,7 @@ from rich.table import Table
 
 from .comparison import Match, Result, Spread
 from .contender import OURS
+from .machine import thread_note
 from .tables import markdown_table, short, terminal_table
 
 HEADER = ["", "time, ms", "images/s", "speed", "of limit", "peak, MiB", "memory", "param., M"]
@@ -77,7 +78,7 @@ def caption(rounds: int, machine: str, threads: int | None, packages: Mapping[st
         "The limit is the time in which a large matrix product in the same rounds does the FLOPs "
         "of the definition (multiply-adds; a training step counts as three forward passes). Peak "
         "memory is that of a step alone in its process, above weights, optimizer state and images. "
-        f"{machine}{f', {threads} threads' if threads else ''}, "
+        f"{machine}{thread_note(threads)}, "
         + ", ".join(f"{name} {version}" for name, version in packages.items())
         + "."
     )

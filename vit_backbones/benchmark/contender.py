@@ -25,12 +25,14 @@ OURS = "vit_backbones"
 
 @dataclass(frozen=True)
 class Contender:
-    """Attributes:
-    model: One of our presets.
-    workload: What it has to do.
-    library: Whose implementation.
-    settings: Of the architecture, on top of the preset's, for all libraries. Stochastic depth is
-        off unless it is among them.
+    """An implementation of an encoder, and what it has to do.
+
+    Attributes:
+        model: One of our presets.
+        workload: What it has to do.
+        library: Whose implementation.
+        settings: Of the architecture, on top of the preset's, for all libraries. Stochastic depth
+            is off unless it is among them.
     """
 
     model: str

@@ -48,6 +48,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def thread_note(threads: int | None) -> str:
+    """', 2 threads' after the name of a processor; nothing for a GPU."""
+    return f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
+
+
 def load() -> float:
     """Programs that were running or waiting to, on average over the last minute; 0 where the
     system doesn't say."""

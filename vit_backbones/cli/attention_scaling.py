@@ -8,7 +8,14 @@ import torch
 from rich.console import Console
 
 from ..benchmark.attention import check_tokens, parse_kind
-from ..benchmark.machine import busy_note, check_folders, command_line, load, machine_name
+from ..benchmark.machine import (
+    busy_note,
+    check_folders,
+    command_line,
+    load,
+    machine_name,
+    thread_note,
+)
 from ..benchmark.rounds import progress_bar
 from ..benchmark.scaling import Budget, sweep
 from ..benchmark.scaling_report import markdown, reasons, save_json, save_plot, terminal_tables
@@ -48,7 +55,7 @@ def study(args: Namespace) -> None:
         f"dim {args.dim}, {args.heads} heads, batch {args.batch}, float32, square grids; "
         f"median of {args.rounds} interleaved rounds, peak memory of each run in its own process "
         "above weights and input; exponents from "
-        f"{fit_from:,} tokens up. {machine_name()}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"{fit_from:,} tokens up. {machine_name()}{thread_note(threads)}, "
         f"torch {torch.__version__}."
     )
     command = command_line("attention_scaling")

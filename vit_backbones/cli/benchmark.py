@@ -22,8 +22,10 @@ from ..benchmark.machine import (
     command_line,
     load,
     machine_name,
+    thread_note,
     versions,
 )
+from ..benchmark.peer import NotOffered
 from ..benchmark.rounds import progress_bar
 from ..benchmark.scaling import Budget, sweep
 from ..benchmark.workload import MODES, Workload
@@ -145,8 +147,14 @@ def scale(args: Namespace, settings: Mapping, archs: Mapping, about: dict[str, A
             for library in (OURS, *args.peers):
                 # what is put out doesn't change from size to size
                 workload = workload_of(args, mode, (sides[0],) * 2, arch)
+                contender = Contender(name, workload, library, settings)
+                try:
+                    contender.build()
+                except NotOffered as error:
+                    notes.print(f"{name}, {mode}: {library} left out: {error}", highlight=False)
+                    continue
                 label = " ".join([name, mode, *([library] if library != OURS else [])])
-                contenders[label] = Contender(name, workload, library, settings)
+                contenders[label] = contender
     budget = Budget(args.max_seconds, args.max_gib * 2**30)
     with progress_bar(console=notes, transient=True) as progress:
         curves = sweep(contenders, pixels, args.rounds, budget, progress, args.device)
@@ -157,9 +165,7 @@ def scale(args: Namespace, settings: Mapping, archs: Mapping, about: dict[str, A
         "rounds, peak memory of a step alone in its process above weights, optimizer state and "
         "images. Exponents are in the number of pixels (and so of tokens), from "
         f"{isqrt(fit_from)}x{isqrt(fit_from)} up. Tokens: {'; '.join(lengths)}. "
-        f"{about['machine']}"
-        + (f", {about['threads']} threads" if about["threads"] else "")
-        + f", torch {about['versions']['torch']}."
+        f"{about['machine']}{thread_note(about['threads'])}, torch {about['versions']['torch']}."
     )
     if args.markdown:
         made_by = f"{caption} Made by `{about['command']}`."
