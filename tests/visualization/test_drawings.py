@@ -119,6 +119,17 @@ def test_a_semantic_map_is_blended_and_its_legend_names_the_classes():
     assert extent.x1 <= picture.shape[1]
 
 
+def test_only_enlarged_maps_have_outlines():
+    for size, has_lines in ((64, True), (640, False)):
+        labels = np.zeros((size, size), int)
+        labels[:, size // 2 :] = 1
+        figure = draw_semantic_map(
+            np.zeros((size, size, 3), np.uint8), labels, {0: "a", 1: "b"}, [RED, GREEN]
+        )
+        row = pixels(figure)[320, 648 : 648 + 640]
+        assert (row[300:340, 2] > 0).any() == has_lines  # white holds blue, the classes do not
+
+
 def test_a_legend_longer_than_the_picture_says_how_many_are_left():
     names = {i: f"class {i}" for i in range(40)}
     figure = draw_semantic_map(BLACK, np.zeros((64, 128), int), names, [RED] * 40)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .canvas import DPI, Color, Labels, canvas, outline, shade
+from .canvas import DPI, Color, Labels, canvas, enlargement, outline, shade
 
 ALPHA = 0.55
 ROW, LETTER, KEY = 22, 7.5, 50  # of the legend, pixels: a line, a letter, the colour before them
@@ -30,8 +30,9 @@ def draw_semantic_map(
     figure, (_, axes) = canvas(image, panels=2, margin=margin)
     for label in names:
         shade(axes, labels == label, colors[label], ALPHA)
-    for label in names:
-        outline(axes, labels == label, "white", width=0.8)
+    if enlargement(*labels.shape) > 1:  # else a line would cover what a ragged map shows
+        for label in names:
+            outline(axes, labels == label, "white", width=0.8)
     rows = max(1, int(figure.get_figheight() * DPI) // ROW - 1)
     shown = list(names)[:rows]
     handles = [Patch(color=colors[label], label=names[label]) for label in shown]
