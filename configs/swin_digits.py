@@ -1,6 +1,6 @@
 """A small Swin on handwritten digits: no download, no GPU, a few minutes on two cores.
 
-Patches of 2x2 in 16x16 pixels, windows of 4 on maps of 8x8 and 4x4; the rest as vit_digits.py.
+Patches of 2x2 in 16x16 pixels, windows of 4 on maps of 8x8, 4x4 and 2x2; the rest as vit_digits.py.
 """
 
 _base_ = ["vit_digits.py"]
@@ -9,7 +9,9 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type="vit_backbones.SwinTransformer",
-        arch=dict(embed_dims=48, depths=(2, 2), num_heads=(3, 6), window_size=4, mlp_ratio=2),
+        arch=dict(
+            embed_dims=48, depths=(2, 2, 2), num_heads=(3, 6, 12), window_size=4, mlp_ratio=2
+        ),
         img_size=16,
         patch_size=2,
         init_cfg=dict(type="Kaiming", layer="Linear", mode="fan_in", nonlinearity="linear"),
@@ -19,7 +21,9 @@ model = dict(
         _delete_=True,
         type="LinearClsHead",
         num_classes=10,
-        in_channels=96,
+        in_channels=192,
         loss=dict(type="LabelSmoothLoss", label_smooth_val=0.1, mode="original"),
     ),
 )
+
+train_cfg = dict(max_epochs=60)

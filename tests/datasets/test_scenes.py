@@ -128,7 +128,7 @@ def test_backgrounds_come_from_the_part_of_their_split(monkeypatch):
     )
     for split, level in colours.items():
         random = np.random.RandomState(0)
-        background = scenes._background(split, 128, 160, random)
+        background = scenes.background(split, 128, 160, random)
         assert background.shape == (128, 160, 3)
         assert background.min() == background.max() and level // 2 <= background.max() <= level
 

@@ -1,5 +1,6 @@
 """Demo data that needs no download."""
 
 from .digits import Digits
+from .random_ground import RandomGround
 
-__all__ = ["Digits"]
+__all__ = ["Digits", "RandomGround"]

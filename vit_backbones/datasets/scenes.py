@@ -81,7 +81,7 @@ def compose_scene(split: str, index: int, seed: int = 0) -> Scene:
         raise ValueError(f"digit scenes have the splits 'train' and 'val', not {split!r}")
     random = np.random.RandomState([seed, split == "val", index])
     width, height = random.choice(SIDES, 2, p=SIDE_WEIGHTS)
-    image = _background(split, height, width, random)
+    image = background(split, height, width, random)
     labels, masks, areas = [], [], []
     for _ in range(random.randint(1, MAX_DIGITS + 1)):
         label, stroke = _digit(split, min(height, width), random)
@@ -95,11 +95,11 @@ def compose_scene(split: str, index: int, seed: int = 0) -> Scene:
         masks[-1][place] = inside
         areas.append(inside.sum())
         labels.append(label)
-        image[place] = _paint(image[place], stroke, random)
+        image[place] = paint(image[place], stroke, random)
     return Scene(image, np.array(labels), np.stack(masks))
 
 
-def _background(split: str, height: int, width: int, random: np.random.RandomState) -> np.ndarray:
+def background(split: str, height: int, width: int, random: np.random.RandomState) -> np.ndarray:
     """A part of a photograph of any scale, mirrored half of the time, darkened up to a half."""
     photo = _photos(split)[random.randint(2)]
     rows, columns = photo.shape[:2]
@@ -153,9 +153,11 @@ def _find_place(
     return None
 
 
-def _paint(below: np.ndarray, stroke: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-    """The stroke in one colour, lighter or darker than what lies ``below`` it, (h, w, 3)."""
-    ground = int(below[stroke >= 128].mean())
+def paint(below: np.ndarray, stroke: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """A stroke, uint8 (h, w), in one colour, lighter or darker than the image ``below`` it, uint8
+    (h, w, 3)."""
+    inside = stroke >= 128
+    ground = int(below[inside].mean()) if inside.any() else 0
     darker, lighter = ground - MIN_CONTRAST, 255 - MIN_CONTRAST - ground  # levels to choose from
     if darker > 0 and (lighter <= 0 or random.randint(2)):
         level = random.randint(0, darker + 1)
