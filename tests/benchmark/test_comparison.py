@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.image import imread
+from rich.console import Console
 from torch import Tensor, nn
 
 from vit_backbones.benchmark import comparison, comparison_report, contender
@@ -218,12 +220,25 @@ def test_markdown() -> None:
     text = comparison_report.markdown([example()], "By hand.")
     assert text.startswith("**vit_b16, inference, 64x64, batch 4, float32, 5e-07 GFLOPs an image**")
     ours, timm, torchvision = [line for line in text.splitlines() if line.startswith("| ")][2:]
-    assert ours == "| vit_backbones | 2,000 ±38% | 2.0 | 2.00 | 40% | 50 | 0.62 | 0.00 |"
-    assert timm == "| timm | 4,000 ±38% | 1.0 | 1.00 | 20% | 100 | 1.25 | 0.00 |"
+    assert ours == "| vit_backbones | 2,000 ±38% | 2.0 | 2.00 | 40% | 50 | 0.62 | 0.00 M |"
+    assert timm == "| timm | 4,000 ±38% | 1.0 | 1.00 | 20% | 100 | 1.25 | 0.00 M |"
     assert torchvision.startswith("| torchvision | 9,000 | 0.4")
     assert "- vit_b16, infer: attention by flash: vit_backbones, timm; softmax: torchvision" in text
     assert "- vit_b16, infer: mmdet left out: has no VisionTransformer" in text
     assert text.endswith("\n\nBy hand.\n")
+
+
+def test_the_tables_fit_a_terminal_of_80_columns() -> None:
+    match = example()
+    match.results[2].samples = [35.0, 34.0, 33.0]
+    match.results[0].anatomy = Anatomy(303_456_789, 64, "flash")
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in comparison_report.terminal_tables([match]):
+        console.print(table)
+    text = console.export_text()
+    assert "…" not in text
+    for words in ("vit_backbones", "34,000 ±1%", "2,000 ±38%", "303.46 M", "memory"):
+        assert words in text
 
 
 def test_json_holds_every_sample(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from .contender import OURS
 from .machine import thread_note
 from .tables import markdown_table, short, terminal_table
 
-HEADER = ["", "time, ms", "images/s", "speed", "of limit", "peak, MiB", "memory", "param., M"]
+HEADER = ["", "time, ms", "images/s", "speed", "limit", "MiB", "memory", "params"]
 OUR_COLOUR, PEER_COLOUR, LIMIT_COLOUR = "#0072B2", "#999999", "#D55E00"  # Okabe and Ito
 
 
@@ -45,7 +45,7 @@ def _row(match: Match, result: Result) -> list[str]:
         f"{share.middle:.0%}" if share else "-",
         short(result.peak_bytes / 2**20) if result.peak_bytes is not None else "-",
         f"{memory:.2f}" if memory is not None else "-",
-        f"{result.anatomy.params / 1e6:.2f}",
+        f"{result.anatomy.params / 1e6:.2f} M",
     ]
 
 
@@ -74,10 +74,11 @@ def caption(rounds: int, machine: str, threads: int | None, packages: Mapping[st
     """What the columns are, and what they were measured on."""
     return (
         f"Median of {rounds} interleaved rounds ± half the distance between the quartiles. "
-        "Speed is over the fastest peer's, round by round; memory over the least of the peers'. "
-        "The limit is the time in which a large matrix product in the same rounds does the FLOPs "
-        "of the definition (multiply-adds; a training step counts as three forward passes). Peak "
-        "memory is that of a step alone in its process, above weights, optimizer state and images. "
+        "Speed: over the fastest peer's, round by round. Limit: share of what the machine can do, "
+        "the time in which a large matrix product in the same rounds does the FLOPs of the "
+        "definition (multiply-adds; a training step counts as three forward passes) over the time "
+        "taken. MiB: peak memory of a step alone in its process, above weights, optimizer state "
+        "and images. Memory: that over the least of the peers'. "
         f"{machine}{thread_note(threads)}, "
         + ", ".join(f"{name} {version}" for name, version in packages.items())
         + "."

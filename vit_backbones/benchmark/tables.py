@@ -12,9 +12,9 @@ Rows = Sequence[Sequence[str]]
 
 def terminal_table(title: str, header: Sequence[str], body: Rows) -> Table:
     """The first column to the left, the others to the right."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in body:
         table.add_row(*row)
     return table
