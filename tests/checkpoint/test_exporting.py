@@ -103,9 +103,7 @@ def test_numbers_that_differ() -> None:
 def test_what_to_install(tmp_path, monkeypatch) -> None:
     for name in ("onnxscript", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        UserError, match="needs onnxscript and onnxruntime, which are not installed"
-    ):
+    with pytest.raises(UserError, match="needs onnxscript, onnxruntime, which are not installed"):
         export(tiny("vit_b16"), tmp_path / "model.onnx", "onnx", (16, 16))
 
 

@@ -171,7 +171,7 @@ def convert(
             preprocessing = _preprocessing_of(name, chosen)
         write_huggingface_folder(path, chosen, state, preprocessing, force)
         return Conversion(found, path, layout, loading_code(target, chosen, str(path)), state)
-    code = _code_of_all(found, target, str(path))
+    code = _code_of_all(found, target, str(path), state)
     if target == "torchvision" and found.encoder is not None:
         state |= constants(found.encoder)
     prefix = PREFIXES.get(target, "")
@@ -300,9 +300,9 @@ def _preprocessing_of(name: str, encoder: Backbone) -> Preprocessing:
     return of_preset(name, encoder)
 
 
-def _code_of_all(found: Found, target: str, path: str) -> str | None:
+def _code_of_all(found: Found, target: str, path: str, state: StateDict) -> str | None:
     """The code that loads the file, where all that it may be is loaded alike."""
-    codes = {loading_code(target, encoder, path) for encoder in found.encoders.values()}
+    codes = {loading_code(target, encoder, path, state) for encoder in found.encoders.values()}
     return codes.pop() if len(codes) == 1 else None
 
 

@@ -196,7 +196,7 @@ def require_onnx() -> None:
             missing.append(name)
     if missing:
         raise UserError(
-            f"--format onnx needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} "
+            f"--format onnx needs {', '.join(missing)}, which {'are' if missing[1:] else 'is'} "
             f"not installed: pip install {' '.join(missing)} (or this package's extra 'export')"
         )
 

@@ -198,7 +198,7 @@ def _way(card: Card, target: str, file: str) -> str | None:
         names = translate(type(encoder).__name__, encoder.state_dict(), target)[1].keys()
         same = not card.model and target not in PREFIXES and names == encoder.state_dict().keys()
         direct = target == "native" or (same and target != "huggingface")
-        code = loading_code(target, encoder, file if direct else converted)
+        code = loading_code(target, encoder, file if direct else converted, names)
     except UserError:
         return None
     block = f"```python\n{code}\n```"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ...backbones.base import Backbone
 from .common import arguments, non_defaults
@@ -51,7 +51,7 @@ TARGETS: dict[str, Callable[[Backbone, str], str]] = {
 }
 
 
-def loading_code(target: str, encoder: Backbone, path: str) -> str:
+def loading_code(target: str, encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
     """Python code that makes ``model`` with the weights of a converted file, and ``features`` of
     ``images``, the output after the last block.
 
@@ -59,8 +59,11 @@ def loading_code(target: str, encoder: Backbone, path: str) -> str:
         target: One of :data:`TARGETS`.
         encoder: Ours; its weights don't matter, so it may be on the meta device.
         path: Of the file; of the folder for 'huggingface'.
+        names: Of the weights in it, where they are known.
 
     Raises:
         UserError: That library has no model that computes the same.
     """
+    if target == "timm":
+        return timm_code(encoder, path, names)
     return TARGETS[target](encoder, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ...backbones.base import Backbone
@@ -10,14 +11,23 @@ from .common import Code, arguments, check_plain, mlp_width, refuse, square, win
 Model = tuple[str, dict[str, Any]]
 
 
-def timm_code(encoder: Backbone, path: str) -> str:
-    """Code that makes ``model``, loaded from ``path``, and its ``features`` of ``images``."""
+def timm_code(encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
+    """Code that makes ``model``, loaded from ``path``, and its ``features`` of ``images``.
+
+    Args:
+        names: In the file: whether a DINOv3 has biases of queries and values tells which of timm's
+            models it is. Those of the published files have.
+    """
     kind = type(encoder).__name__
     if kind == "MViT":
         return _mvit_code(encoder, path)
     if kind == "VisionTransformer" and "decomposed" in encoder.arch.positions:
         return _sam_code(encoder, path)
-    name, settings = {"VisionTransformer": _vit, "SwinTransformer": _swin}[kind](encoder)
+    if kind == "VisionTransformer" and "rope2d" in encoder.arch.positions:
+        names = list(names)
+        name, settings = _dinov3(encoder, not names or any("q_bias" in n for n in names))
+    else:
+        name, settings = {"VisionTransformer": _vit, "SwinTransformer": _swin}[kind](encoder)
     imports, call = ["import timm"], "features = model.forward_features(images)"
     if any("partial(" in str(value) for value in settings.values()):
         imports = ["from functools import partial", "", "import timm", "import torch"]
@@ -27,7 +37,7 @@ def timm_code(encoder: Backbone, path: str) -> str:
     return "\n".join([*imports, "", f"model = timm.create_model({name!r}, {words}).eval()", call])
 
 
-def _vit(encoder: Backbone) -> Model:
+def _sizes(encoder: Backbone) -> dict[str, Any]:
     arch = encoder.arch
     check_plain("timm", encoder)
     settings = dict(
@@ -38,10 +48,11 @@ def _vit(encoder: Backbone) -> Model:
         num_heads=arch.heads,
         mlp_ratio=_ratio(mlp_width(encoder), arch.embed_dims),
     )
-    if arch.in_channels != 3:
-        settings["in_chans"] = arch.in_channels
-    if "rope2d" in arch.positions:
-        return _dinov3(encoder, settings)
+    return settings | (dict(in_chans=arch.in_channels) if arch.in_channels != 3 else {})
+
+
+def _vit(encoder: Backbone) -> Model:
+    arch, settings = encoder.arch, _sizes(encoder)
     name, eps = "vit_base_patch16_224", 1e-6
     if arch.mlp == "swiglu":  # timm's counts values and gates
         name = "vit_giant_patch14_dinov2"
@@ -75,21 +86,16 @@ def _vit(encoder: Backbone) -> Model:
     return name, settings
 
 
-def _dinov3(encoder: Backbone, settings: dict[str, Any]) -> Model:
-    arch = encoder.arch
+def _dinov3(encoder: Backbone, biased: bool) -> Model:
+    arch, settings = encoder.arch, _sizes(encoder)
     if encoder.pos_embed is not None or arch.layer_scale_init is None or not arch.cls_token:
         raise refuse("timm", encoder, "with rotary position it is DINOv3 or nothing there")
-    biased = any(block.attn.qkv.bias.any() for block in encoder.blocks if not _is_meta(block))
     gated = arch.mlp == "swiglu"
     name = f"vit_small_{'plus_' if gated else ''}patch16_dinov3{'_qkvb' if biased else ''}"
     settings.update(num_reg_tokens=arch.num_registers, rope_temperature=arch.rope_base)
     if arch.norm_eps != 1e-5:
         settings["norm_layer"] = Code(f"partial(torch.nn.LayerNorm, eps={arch.norm_eps})")
     return name, settings
-
-
-def _is_meta(block: Any) -> bool:
-    return block.attn.qkv.weight.is_meta
 
 
 def _sam_code(encoder: Backbone, path: str) -> str:
