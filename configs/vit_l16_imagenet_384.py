@@ -32,12 +32,9 @@ train_pipeline = [
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(type="PackInputs"),
 ]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="ResizeEdge", scale=384, edge="short", backend="pillow", interpolation="bicubic"),
-    dict(type="CenterCrop", crop_size=384),
-    dict(type="PackInputs"),
-]
+test_pipeline = _base_.test_pipeline
+test_pipeline[1].scale = 384
+test_pipeline[2].crop_size = 384
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(pipeline=train_pipeline),

@@ -108,6 +108,12 @@ def _refused(error: Exception, build: FrameType, last: FrameType) -> str | None:
     refused |= is_dataset and isinstance(error, OSError | RuntimeError)
     built = build.f_locals["obj_cls"]
     name = getattr(built, "__name__", str(built))
+    if is_dataset and "need at least one array to concatenate" in str(error):  # mmengine's, of none
+        file = build.f_locals["args"].get("ann_file") or build.f_locals["args"].get("data_root")
+        return (
+            f"{name} in the config has no image left ({file}): there are none, or its filter_cfg "
+            "leaves all out (images without an object of the classes, or too small)"
+        )
     return f"{name} in the config: {error}" if refused and str(error) else None
 
 
