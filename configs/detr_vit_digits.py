@@ -1,0 +1,85 @@
+"""Plain DETR on digit scenes: boxes, nothing to download.
+
+It starts from the classifier that vit_digits.py trains. The encoder is as in
+mask_rcnn_vit_digits.py, without a pyramid.
+"""
+
+_base_ = ["_base_/datasets/digit_scenes_det.py"]
+
+width = 64
+attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
+ffn = dict(
+    embed_dims=width,
+    feedforward_channels=4 * width,
+    num_fcs=2,
+    ffn_drop=0.0,
+    act_cfg=dict(type="ReLU", inplace=True),
+)
+model = dict(
+    type="DETR",
+    num_queries=20,
+    data_preprocessor=_base_.data_preprocessor,
+    backbone=dict(
+        type="vit_backbones.VisionTransformer",
+        arch=dict(embed_dims=64, depth=4, num_heads=2, mlp_ratio=2),
+        img_size=112,
+        patch_size=8,
+        out_type="featmap",
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_digits"),
+    ),
+    neck=dict(
+        type="ChannelMapper",
+        in_channels=[64],
+        kernel_size=1,
+        out_channels=width,
+        act_cfg=None,
+        norm_cfg=None,
+        num_outs=1,
+    ),
+    encoder=dict(num_layers=1, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=ffn)),
+    decoder=dict(
+        num_layers=3,
+        layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
+        return_intermediate=True,
+    ),
+    positional_encoding=dict(num_feats=width // 2, normalize=True),
+    bbox_head=dict(
+        type="DETRHead",
+        num_classes=10,
+        embed_dims=width,
+        loss_cls=dict(
+            type="CrossEntropyLoss",
+            bg_cls_weight=0.1,
+            use_sigmoid=False,
+            loss_weight=1.0,
+            class_weight=1.0,
+        ),
+        loss_bbox=dict(type="L1Loss", loss_weight=5.0),
+        loss_iou=dict(type="GIoULoss", loss_weight=2.0),
+    ),
+    train_cfg=dict(
+        assigner=dict(
+            type="HungarianAssigner",
+            match_costs=[
+                dict(type="ClassificationCost", weight=1.0),
+                dict(type="BBoxL1Cost", weight=5.0, box_format="xywh"),
+                dict(type="IoUCost", iou_mode="giou", weight=2.0),
+            ],
+        )
+    ),
+    test_cfg=dict(max_per_img=20),
+)
+
+train_dataloader = dict(batch_size=8)
+optim_wrapper = dict(
+    optimizer=dict(type="AdamW", lr=7e-4, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))),
+    clip_grad=dict(max_norm=0.1),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=25, val_interval=5)
+val_cfg = dict()
+test_cfg = dict()

@@ -1,0 +1,55 @@
+"""UPerNet on digit scenes: a class for each pixel, nothing to download.
+
+It starts from the classifier that swin_digits.py trains. The encoder is as in dino_swin_digits.py.
+"""
+
+_base_ = ["_base_/datasets/digit_scenes_seg.py"]
+
+model = dict(
+    type="EncoderDecoder",
+    data_preprocessor=dict(
+        type="SegDataPreProcessor",
+        mean=[127.5] * 3,
+        std=[127.5] * 3,  # as the classifiers of the digits have it
+        bgr_to_rgb=True,
+        size=(128, 128),
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type="vit_backbones.SwinTransformer",
+        arch=dict(
+            embed_dims=48, depths=(2, 2, 2), num_heads=(3, 6, 12), window_size=4, mlp_ratio=2
+        ),
+        patch_size=4,
+        out_indices=(0, 1, 2),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_digits"),
+    ),
+    decode_head=dict(
+        type="UPerHead",
+        in_channels=[48, 96, 192],
+        in_index=[0, 1, 2],
+        pool_scales=(1, 2, 3, 6),
+        channels=48,
+        dropout_ratio=0.1,
+        num_classes=11,
+        norm_cfg=dict(type="BN"),
+        align_corners=False,
+        loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True, loss_weight=1.0),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+
+optim_wrapper = dict(
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
+    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
+]
+train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
