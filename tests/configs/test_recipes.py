@@ -18,14 +18,18 @@ from tests.cli.command import command, options
 from vit_backbones import build_backbone
 from vit_backbones.cli.config import SHIPPED, read_config
 
-CONFIGS = sorted(
-    path.stem for path in SHIPPED[-1].glob("*.py") if path.stem.startswith(("vit_", "deit_"))
-)
+IMAGENET = sorted(path.stem for path in SHIPPED[-1].glob("*_imagenet*.py"))
+CONFIGS = [*IMAGENET, "vit_cifar10", "vit_digits", "swin_digits", "mvit_digits"]
 SMALL = [
     "model.backbone.embed_dims=32",
     "model.backbone.depth=2",
     "model.backbone.num_heads=2",
     "model.head.in_channels=32",
+]
+SMALL_STAGES = [
+    "model.backbone.embed_dims=32",
+    "model.backbone.depths=(1,1)",
+    "model.head.in_channels=64",
 ]
 FEW = [
     "train_dataloader.dataset.indices=8",
@@ -79,17 +83,29 @@ def test_the_model_can_be_built_at_its_full_size(name):
     assert scores is not None
 
 
-@pytest.mark.parametrize("name", ["vit_b16_imagenet", "deit_s16_imagenet", "vit_s16_imagenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_b16_imagenet",
+        "deit_s16_imagenet",
+        "vit_s16_imagenet",
+        "swin_t_imagenet",
+        "swinv2_t_imagenet",
+        "mvitv2_t_imagenet",
+    ],
+)
 def test_imagenet_recipes_train(name, imagenet, tmp_path):
     epochs = ["train_cfg.max_epochs=1", "param_scheduler.0.end=1", "param_scheduler.1.begin=0"]
+    small = SMALL if name.startswith(("vit_", "deit_")) else SMALL_STAGES
     result = command(
         "train", name, "--data-root", imagenet, "--work-dir", tmp_path,
-        *options(*SMALL, *FEW, *epochs),
+        *options(*small, *FEW, *epochs),
     )  # fmt: skip
     assert (result.status, result.err.count("Traceback")) == (0, 0)
     assert "Best accuracy/top1" in result.out
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
-    assert ("ema_state_dict" in checkpoint) is (name != "vit_s16_imagenet")
+    averaged = name in ("vit_b16_imagenet", "deit_s16_imagenet")
+    assert ("ema_state_dict" in checkpoint) is averaged
 
 
 def test_fine_tuning_at_384_starts_from_the_weights_it_is_given(imagenet, tmp_path):
@@ -146,7 +162,42 @@ def test_deit_is_as_published():
 
 def test_layer_wise_decay_is_one_option_away():
     option = {"optim_wrapper.paramwise_cfg.layer_decay_rate": 0.75}
-    for name in CONFIGS:
-        if "imagenet" in name:
-            cfg = read_config(name, option)
-            assert cfg.optim_wrapper.constructor.endswith("LayerDecayOptimWrapperConstructor")
+    for name in IMAGENET:
+        cfg = read_config(name, option)
+        assert cfg.optim_wrapper.constructor.endswith("LayerDecayOptimWrapperConstructor")
+
+
+@pytest.mark.parametrize(
+    "name, drop_path, lr, decay, epochs, warm_up, batch, clip, size",
+    [
+        ("swin_t_imagenet", 0.2, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
+        ("swin_s_imagenet", 0.3, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
+        ("swin_b_imagenet", 0.5, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
+        ("swinv2_t_imagenet", 0.2, 1e-3, 0.05, 300, 20, 1024, 5.0, 256),
+        ("swin_b_imagenet_384", 0.5, 1e-5, 1e-8, 30, 30, 1024, 5.0, 384),
+        ("mvitv2_t_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
+        ("mvitv2_s_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
+        ("mvitv2_b_imagenet", 0.3, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
+    ],
+)
+def test_swin_and_mvit_are_as_published(
+    name, drop_path, lr, decay, epochs, warm_up, batch, clip, size
+):
+    """Liu et al. 2021, Liu et al. 2022, Li et al. 2022, and their authors' configs."""
+    cfg = read_config(name)
+    assert cfg.model.backbone.drop_path_rate == drop_path
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.weight_decay) == ("AdamW", decay)
+    assert optimizer.lr == pytest.approx(lr)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.param_scheduler[0].end == warm_up  # of the constant rate, in fine-tuning
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.optim_wrapper.clip_grad.max_norm == clip
+    train = cfg.train_dataloader.dataset.pipeline
+    assert train[1].scale == size
+    assert [t.num_policies for t in train if t.type == "RandAugment"] == [
+        6 if "mvit" in name else 2
+    ]
+    shown = {t.get("crop_size", t.get("scale")) for t in cfg.val_dataloader.dataset.pipeline[1:-1]}
+    assert size in shown or (size, size) in shown
+    assert cfg.test_dataloader == cfg.val_dataloader
