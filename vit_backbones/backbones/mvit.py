@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..layers.drop import DropPath, drop_path_rates
+from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.pooling_attention import Pooling, PoolingAttention, pool_tokens
 from ..layers.position import resize_pos_embed
@@ -49,7 +50,7 @@ class MultiscaleBlock(nn.Module):
             plan.attn_dim, int(plan.attn_dim * arch.mlp_ratio), nn.GELU, out_dim=plan.out_dim
         )
         if plan.dim != plan.out_dim:
-            self.proj = nn.Linear(plan.dim, plan.out_dim)
+            self.proj = Linear(plan.dim, plan.out_dim)
         self.widens_attention = plan.attn_dim != plan.dim
         self.widens_mlp = plan.out_dim != plan.attn_dim
         self.pool_skip = (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers.drop import DropPath, drop_path_rates
+from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed
@@ -57,7 +58,7 @@ class PatchMerging(nn.Module):
     def __init__(self, dim: int, post_norm: bool) -> None:
         super().__init__()
         self.post_norm = post_norm
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(2 * dim if post_norm else 4 * dim)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:

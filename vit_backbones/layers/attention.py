@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .linear import Linear, linear
 from .relative import fold_decomposed_bias, resize_tables_on_load
 from .rope import apply_rotary
 
 
-class MaskedKeyBiasLinear(nn.Linear):
+class MaskedKeyBiasLinear(Linear):
     """The joint query, key, value projection with the keys' bias held at zero (DINOv3's masked key
     bias).
 
@@ -27,7 +28,7 @@ class MaskedKeyBiasLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         # where, not a product: the files hold NaN at the masked places
-        return F.linear(x, self.weight, self.bias.where(self.bias_mask > 0, 0.0))
+        return linear(x, self.weight, self.bias.where(self.bias_mask > 0, 0.0))
 
 
 def _drop_bias_mask(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
@@ -76,10 +77,10 @@ class SelfAttention(nn.Module):
         if qkv_bias and not key_bias:
             self.qkv = MaskedKeyBiasLinear(dim, 3 * dim)
         else:
-            self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+            self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.q_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
         self.k_norm = nn.LayerNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         self.has_rel_pos = rel_pos_grid is not None
         if rel_pos_grid is not None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .linear import Linear
 from .relative import fold_decomposed_bias, resize_tables_on_load
 from .window import merge_windows, partition_windows
 
@@ -96,8 +97,8 @@ class PoolingAttention(nn.Module):
         self.scale = self.head_dim**-0.5
         self.residual_pooling = residual_pooling
         self.pooling = {"q": pool_q, "k": pool_kv, "v": pool_kv}
-        self.qkv = nn.Linear(dim, 3 * out_dim, bias=qkv_bias)
-        self.proj = nn.Linear(out_dim, out_dim)
+        self.qkv = Linear(dim, 3 * out_dim, bias=qkv_bias)
+        self.proj = Linear(out_dim, out_dim)
         for name, pooling in self.pooling.items():
             if pooling is not None and pooling.mode == "conv":
                 conv = nn.Conv2d(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .linear import Linear, linear
 from .relative_bias import bias_from_table, log_spaced_offsets, resize_bias_table
 from .shifted_window import WindowPlan, join_windows, split_windows
 
@@ -29,8 +30,8 @@ class ShiftedWindowAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.attn_drop = attn_drop
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
         self.register_load_state_dict_pre_hook(_adapt_on_load)
 
@@ -117,7 +118,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
         if self.q_bias is None:
             return self.qkv(x)
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        return F.linear(x, self.qkv.weight, bias)
+        return linear(x, self.qkv.weight, bias)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan) -> Tensor:
         like = self.cpb_mlp[0].weight

@@ -1,0 +1,76 @@
+"""nn.Linear on the faster of PyTorch's two CPU matrix libraries."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
+
+_AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+class Linear(nn.Linear):
+    """nn.Linear, whose float32 products on the CPU run in oneDNN, where F.linear takes MKL.
+
+    oneDNN packs the weight while it computes, and adds the bias to a result in the cache, where MKL
+    starts from a copy of it. Elsewhere (other devices and precisions, autocast, compiling,
+    exporting, tracing) this is F.linear.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weight^T + bias: (..., in), (out, in), (out,) -> (..., out)."""
+    if not _takes_onednn(x, weight):
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        return _OneDNNLinear.apply(x, weight, bias)
+    return _onednn(x, weight, bias)
+
+
+def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        _AVAILABLE
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and x.device.type == weight.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and x.numel() > 0
+        and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
+    )
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "none")
+
+
+class _OneDNNLinear(torch.autograd.Function):
+    """The gradient of the weight stays with MKL, which is faster at tall, thin products."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        rows = gradient.reshape(-1, weight.shape[0])
+        return (
+            linear(gradient, weight.t(), None) if wants_x else None,
+            rows.t() @ x.reshape(-1, x.shape[-1]) if wants_weight else None,
+            rows.sum(0) if wants_bias else None,
+        )
+
+
+if _AVAILABLE:
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _flops(x_shape, weight_shape, *_, out_shape=None, **__) -> int:
+        """For torch's FlopCounterMode: 2 * rows * in * out."""
+        return 2 * torch.Size(x_shape).numel() * weight_shape[0]
