@@ -21,6 +21,12 @@ def test_images_are_normalised_as_for_the_published_weights():
     assert swapped(CAFFE, "vit_b16").model.data_preprocessor.std == [127.5] * 3
 
 
+def test_a_detector_that_did_not_normalise_does_now():
+    preprocessor = swapped("mmdet::yolox/yolox_s_8xb8-300e_coco", "swin_t").model.data_preprocessor
+    assert (preprocessor.mean, preprocessor.std) == (list(IMAGENET.mean), list(IMAGENET.std))
+    assert preprocessor.bgr_to_rgb
+
+
 def test_an_unknown_normalisation_is_left_and_said():
     cfg = read_config(CAFFE)
     before = dict(cfg.model.data_preprocessor)

@@ -293,6 +293,23 @@ def test_a_swap_can_be_swapped_again():
     assert swap_backbone(twice, "swin_t").changes == {}
 
 
+def test_a_pyramid_comes_and_goes_with_a_plain_vit():
+    cfg = swapped(MASK_RCNN, "vit_b16")
+    swap_backbone(cfg, "dino_s8")
+    assert (cfg.model.neck.in_channels, cfg.model.neck.num_outs) == (384, 5)
+    assert cfg.model.neck.scale_factors == (2, 1, 0.5, 0.25)
+    swap_backbone(cfg, "swin_t")
+    assert cfg.model.neck == dict(
+        type="FPN", in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5
+    )
+    assert cfg.model.backbone.out_indices == (0, 1, 2, 3)
+
+    cfg = swapped(DINO, "vit_b16")
+    swap_backbone(cfg, "swin_t")
+    assert cfg.model.neck == swapped(DINO, "swin_t").model.neck
+    assert cfg.model.backbone == swapped(DINO, "swin_t").model.backbone
+
+
 def test_the_report_lists_what_changed():
     report = swap_backbone(read_config(DINO), "swin_t")
     text = str(report)

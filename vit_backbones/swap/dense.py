@@ -11,7 +11,7 @@ from ..errors import UserError
 from . import detection, segmentation
 from .draft import Draft
 from .encoder import Encoder, choose_encoder
-from .necks import first_neck, fit_neck, simple_feature_pyramid, wanted_by_neck
+from .necks import facing_necks, first_neck, fit_neck, simple_feature_pyramid, wanted_by_neck
 from .probe import SIDE, Level, as_list, build, image_side, levels, outputs
 from .report import type_name
 
@@ -50,7 +50,8 @@ def fit_dense(
     chain = draft.get(f"{root}.neck")
     neck = first_neck(chain)
     wanted = wanted_by_neck(neck, old) if neck else heads.wanted_by_heads(draft, root, old)
-    before = _neck_levels(chain, 1, features, side, library)
+    facing = facing_necks(chain)
+    before = _neck_levels(chain, facing, features, side, library)
 
     encoder = choose_encoder(name, overrides, wanted)
     draft.set(f"{root}.backbone", encoder.cfg)
@@ -58,13 +59,13 @@ def fit_dense(
         fit_neck(draft, f"{root}.neck", old, wanted, encoder)
     elif encoder.pyramid is not None:
         draft.set(f"{root}.neck", simple_feature_pyramid(encoder))
-    extra = len(encoder.levels) - len(wanted.positions) if encoder.pyramid is None else 0
+    extra = len(encoder.levels) - len(wanted.strides) if encoder.pyramid is None else 0
     if extra:
         heads.change_level_count(draft, root, extra)
 
     features, new_chain = outputs(build(encoder.cfg)), draft.get(f"{root}.neck")
-    new_necks = 1 + (_length(new_chain) - _length(chain) if chain else 0)
-    after = _neck_levels(new_chain, new_necks, features, SIDE, library)
+    facing += _length(new_chain) - _length(chain)
+    after = _neck_levels(new_chain, facing, features, SIDE, library)
     if neck is None:  # heads saw the backbone
         place = {position: i for i, position in enumerate(wanted.positions)}
         seen = Seen(old, after or encoder.levels, place)

@@ -23,7 +23,7 @@ class Wanted:
 
     Attributes:
         positions: Which of the old backbone's outputs, ascending; the others are not used.
-        strides: Stride of each.
+        strides: Stride of each; of each level where a SimpleFeaturePyramid makes them of one.
         pyramid: Whether maps of several sizes are combined, so that a plain ViT needs a neck.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backbones.normalisation import published_normalisation
@@ -17,10 +17,17 @@ def preprocessors(draft: Draft, root: str) -> list[str]:
     model, semi-supervised detectors one inside another."""
     tops = dict.fromkeys((f"{root}.data_preprocessor", "model.data_preprocessor"))
     tops["data_preprocessor"] = None
-    return [p for top in tops for p, node in draft.dicts(top) if "mean" in node]
+    return [p for top in tops for p, node in draft.dicts(top) if _normalises(node)]
 
 
-def fit_normalisation(draft: Draft, root: str, name: str) -> None:
+def _normalises(node: Mapping) -> bool:
+    """YOLOX's does not, but could."""
+    kind = type_name(node)
+    own = kind.endswith(("DataPreprocessor", "DataPreProcessor")) and "MultiBranch" not in kind
+    return "mean" in node or own
+
+
+def fit_normalisation(draft: Draft, root: str, library: str, name: str) -> None:
     """Mean, deviation and channel order for which the preset's published weights were trained."""
     paths = preprocessors(draft, root)
     published = published_normalisation(name)
@@ -34,9 +41,8 @@ def fit_normalisation(draft: Draft, root: str, name: str) -> None:
     for path in paths if published else ():
         draft.set(f"{path}.mean", list(published.mean))
         draft.set(f"{path}.std", list(published.std))
-        for key in ("bgr_to_rgb", "to_rgb"):  # mmcv reads BGR; weights are for RGB
-            if key in draft.get(path):
-                draft.set(f"{path}.{key}", True)
+        # mmcv reads BGR, and weights are for RGB
+        draft.set(f"{path}.{'to_rgb' if library == 'mmpretrain' else 'bgr_to_rgb'}", True)
 
 
 def fit_sizes(draft: Draft, root: str, library: str, encoder: Encoder) -> None:

@@ -13,14 +13,21 @@ from .report import type_name
 
 # they skip the levels below start_level
 SKIP_LEVELS = ("FPN", "PAFPN", "NASFPN", "FPN_CARAFE")
-# they resize equal maps of a plain ViT to a pyramid
-OF_PLAIN_MAPS = ("MultiLevelNeck", "Feature2Pyramid")
+PYRAMID = "SimpleFeaturePyramid"
 PYRAMID_CHANNELS = 256  # ViTDet's
 
 
 def first_neck(neck: Mapping | Sequence | None) -> Mapping | None:
     """Of a chain of necks, the one that takes the backbone's outputs."""
     return neck[0] if isinstance(neck, list | tuple) else neck
+
+
+def facing_necks(chain: Mapping | Sequence | None) -> int:
+    """How many necks of a chain stand between the backbone and what a swap leaves alone: a
+    SimpleFeaturePyramid before another neck comes and goes with a plain ViT."""
+    if not isinstance(chain, list | tuple):
+        return int(chain is not None)
+    return 2 if type_name(chain[0]) == PYRAMID and len(chain) > 1 else 1
 
 
 def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
@@ -36,6 +43,10 @@ def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
     channels, own = neck.get("in_channels"), [level.channels for level in old]
     if channels is None:
         raise UserError(f"neck {kind} has no in_channels, so its fit can't be told")
+    if kind == PYRAMID:
+        nominal = 2 ** round(math.log2(old[-1].stride))
+        strides = tuple(nominal / s for s in neck.get("scale_factors", (4, 2, 1, 0.5)))
+        return Wanted(everything[-1:], strides, pyramid=True)
     if isinstance(channels, int):
         positions, fits = everything[-1:], channels == own[-1]
     else:
@@ -67,7 +78,9 @@ def fit_neck(
     kind = type_name(neck)
     channels = [level.channels for level in encoder.levels]
     equal = len({old[i].stride for i in wanted.positions}) == 1 < len(wanted.positions)
-    if kind == "Feature2Pyramid":
+    if kind == PYRAMID:
+        _fit_pyramid(draft, where, path, encoder)
+    elif kind == "Feature2Pyramid":
         _fit_feature2pyramid(draft, where, path, encoder)
     elif kind == "MultiLevelNeck":
         draft.set(f"{where}.in_channels", channels)
@@ -101,6 +114,29 @@ def simple_feature_pyramid(
         scale_factors=tuple(int(f) if f >= 1 else f for f in encoder.pyramid),
     )
     return neck if num_outs in (None, len(encoder.pyramid)) else neck | dict(num_outs=num_outs)
+
+
+def _fit_pyramid(draft: Draft, where: str, path: str, encoder: Encoder) -> None:
+    """The neck of an earlier plain ViT: kept for another; for an encoder with stages an FPN takes
+    its place, or the neck after it."""
+    neck, chain = draft.get(where), draft.get(path)
+    if encoder.pyramid is not None:
+        fitted = simple_feature_pyramid(encoder)
+        for key in ("in_channels", "scale_factors"):
+            draft.set(f"{where}.{key}", fitted[key])
+        return
+    channels = [level.channels for level in encoder.levels]
+    if where != path and "in_channels" in chain[1]:
+        rest = [dict(chain[1], in_channels=channels), *chain[2:]]
+        draft.set(path, rest[0] if len(rest) == 1 else rest)
+        return
+    fpn = dict(
+        type="FPN",
+        in_channels=channels,
+        out_channels=neck.get("out_channels", PYRAMID_CHANNELS),
+        num_outs=neck.get("num_outs") or len(channels),
+    )
+    draft.set(where, fpn)
 
 
 def _add_pyramid(draft: Draft, path: str, chain: object, neck: Mapping, encoder: Encoder) -> None:

@@ -73,7 +73,7 @@ def swap_backbone(
         encoder = fit_classifier(draft, root, old, name, overrides)
     else:
         encoder = fit_dense(draft, root, library, old, name, overrides)
-    fit_normalisation(draft, root, name)
+    fit_normalisation(draft, root, library, name)
     fit_sizes(draft, root, library, encoder)
 
     prefix = f"{root}.backbone.".removeprefix("model.")
