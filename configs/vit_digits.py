@@ -1,4 +1,4 @@
-"""A small ViT on handwritten digits: no download, no GPU, about a minute on two cores.
+"""A small ViT on handwritten digits: no download, no GPU, a few minutes on two cores.
 
 The 8x8 images are enlarged to 16x16 and cut into 4x4 patches: 16 tokens and a class token.
 """
