@@ -40,7 +40,7 @@ def test_without_data_it_says_what_changed_and_what_is_missing(tmp_path):
     "arguments, message",
     [
         (["--backbone", "swin_tt"], "no preset 'swin_tt', did you mean 'swin_t'"),
-        (["--backbone", "swin_t", "--backbone-checkpoint", "no.pth"], "no file at no.pth"),
+        (["--backbone", "swin_t", "--backbone-checkpoint", "no.pth"], "no.pth does not exist"),
     ],
 )
 def test_mistakes_end_with_a_message(arguments, message, tmp_path):

@@ -15,6 +15,8 @@ from ..errors import UserError
 
 # What a folder or a repository of Hugging Face may hold, best first.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+# How names begin that may be fetched.
+REMOTE = ("http://", "https://", "hf://", "timm/")
 
 
 def locate(source: str | Path) -> Path:

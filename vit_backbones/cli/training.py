@@ -157,7 +157,7 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
                 "give its weights with --pretrained FILE"
             )
         run = Path(init_cfg.get("checkpoint") or "")
-        if run.parent.name == "work_dirs" and not any(run.glob("best_*.pth")):
+        if run.parent.name == "work_dirs" and not run.exists() and not cfg.get("resume"):
             raise UserError(
                 f"{cfg.filename} starts from the encoder of another run, which is not in {run}. "
                 f"Train it first:\n    python tools/train.py configs/{run.name}.py\n"

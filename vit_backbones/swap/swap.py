@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..backbones.presets import get_preset
+from ..checkpoint.sources import REMOTE, locate
 from ..errors import UserError
 from .classification import fit_classifier
 from .dense import fit_dense
@@ -40,7 +40,8 @@ def swap_backbone(
     Args:
         cfg: The config, with ``default_scope`` of one of the three libraries.
         name: A preset, one of :func:`list_backbones`.
-        checkpoint: Weights from which the encoder starts. Default: random ones.
+        checkpoint: Weights from which the encoder starts, whatever ``load_checkpoint`` takes; what
+            must be fetched is fetched when the training begins. Default: random ones.
         layer_decay_rate: Layer-wise decay of the encoder's learning rates, as ViT recipes have it
             (0.65 to 0.9). Default: as the config has it.
         keep_optimizer: Leave a ResNet's SGD. Default: AdamW as the library's own Swin configs.
@@ -119,8 +120,8 @@ def _set_weights(draft: Draft, root: str, checkpoint: str | None) -> None:
     if checkpoint is None:
         draft.note("No checkpoint given: the encoder starts from random weights.")
         return
-    if "://" not in str(checkpoint) and not Path(checkpoint).is_file():
-        raise UserError(f"checkpoint: no file at {checkpoint}")
+    if not str(checkpoint).startswith(REMOTE):
+        locate(checkpoint)  # raises where there is no such file
     draft.set(f"{root}.backbone.init_cfg", dict(type="Pretrained", checkpoint=str(checkpoint)))
 
 
