@@ -80,6 +80,6 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=25, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=80, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()

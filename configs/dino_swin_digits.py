@@ -3,6 +3,8 @@
 It starts from the classifier that swin_digits.py trains. The encoder is the classifier's, with
 patches of 4 pixels in place of 2: the scenes' digits are about twice as large as the 16 pixels of
 the classifier's images.
+
+mmdet 3.3.0 itself has DINO at a width of 256 only; onedl-mmdetection has it at any.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_det.py"]
@@ -91,6 +93,6 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=2)
+train_cfg = dict(by_epoch=True, max_epochs=18, val_interval=3)
 val_cfg = dict()
 test_cfg = dict()

@@ -159,6 +159,6 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=2)
+train_cfg = dict(by_epoch=True, max_epochs=18, val_interval=3)
 val_cfg = dict()
 test_cfg = dict()

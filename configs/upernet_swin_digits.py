@@ -50,6 +50,6 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
     dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()

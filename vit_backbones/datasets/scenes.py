@@ -30,10 +30,10 @@ PALETTE = [  # one colour per digit, for drawing
 MAX_DIGITS = 6
 SIDES = tuple(range(128, 257, 16))  # of a scene, pixels
 SIDE_WEIGHTS = np.array([8, 7, 6, 5, 4, 3, 2, 1, 1]) / 37  # small scenes train fast
-DIGIT_SIZE = (0.22, 0.5)  # side of a digit's square, as a share of the scene's shorter side
+DIGIT_SIZE = (0.22, 0.4)  # side of a digit's square, as a share of the scene's shorter side
 MAX_ROTATION = 15  # degrees
-MIN_CONTRAST = 70  # between stroke and background, in levels of grey out of 255
-MIN_VISIBLE = 0.75  # what later digits leave of an earlier one, as a share of its pixels
+MIN_CONTRAST = 90  # between stroke and background, in levels of grey out of 255
+MIN_VISIBLE = 0.85  # what later digits leave of an earlier one, as a share of its pixels
 PLACES_TRIED = 20
 PHOTO_SPLIT = 2 / 3  # of the width of each photograph: left of it trains, right of it is held out
 
