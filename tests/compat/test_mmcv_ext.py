@@ -207,7 +207,8 @@ def test_soft_nms_of_boxes_without_area_keeps_them_with_their_scores():
     from mmcv.ops import soft_nms
 
     boxes = torch.tensor([[2.0, 2, 2, 2]] * 3)
-    dets, inds = soft_nms(boxes, torch.tensor([0.5, 0.9, 0.7]), method="gaussian")
+    scores = torch.tensor([0.5, 0.9, 0.7], requires_grad=True)  # as a model's are in training
+    dets, inds = soft_nms(boxes, scores, method="gaussian")
     assert inds.tolist() == [1, 2, 0]
     torch.testing.assert_close(dets[:, 4], torch.tensor([0.9, 0.7, 0.5]))
 
