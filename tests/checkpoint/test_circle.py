@@ -20,7 +20,7 @@ from vit_backbones.cli.config import read_config
 
 SWIN = [  # swin_digits, a fraction of it
     *(setting for setting in TINY if "depth" not in setting),
-    "model.backbone.arch.depths=(1,1)",
+    "model.backbone.arch.depths=(1,1,1)",
 ]
 CONFIGS = {"vit_digits": TINY, "swin_digits": SWIN}
 SECTIONS = {

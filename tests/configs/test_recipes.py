@@ -78,7 +78,7 @@ def test_the_model_can_be_built_at_its_full_size(name):
         model = MODELS.build(cfg.model)
         size = cfg.model.backbone.get("img_size", 224)
         scores = model(torch.zeros(1, 3, size, size), mode="tensor")
-        features = model.backbone(torch.zeros(1, 3, size, size))
+        features = model.extract_feat(torch.zeros(1, 3, size, size))
         assert model.head(features).shape == (1, cfg.model.head.num_classes)
     assert scores is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner.checkpoint import _load_checkpoint
 
+from tests.engine.processes import PROCESSES
 from tests.engine.toy import assert_same_weights, run, toy_config, toy_runner, weights
 from vit_backbones import UserError
 from vit_backbones.engine import atomic
@@ -93,9 +93,8 @@ def killed_while_saving(work_dir: Path, at: int | None, seen: Any) -> None:
 
 
 def kill_at(work_dir: Path, at: int | None) -> list[str] | None:
-    context = multiprocessing.get_context("fork")
-    seen = context.Queue()
-    process = context.Process(target=killed_while_saving, args=(work_dir, at, seen))
+    seen = PROCESSES.Queue()
+    process = PROCESSES.Process(target=killed_while_saving, args=(work_dir, at, seen))
     process.start()
     steps = seen.get(timeout=60) if at is None else None
     process.join(60)

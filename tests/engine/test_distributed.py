@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.engine.processes import PROCESSES
 from tests.engine.toy import assert_same_weights, run, toy_config, weights
 from vit_backbones import UserError
 
@@ -60,29 +60,29 @@ def train(work_dir: Path, command: list[str], batch_size: int, *arguments: str) 
 
 def on_two_ranks(work: Callable[..., Any], *args: Any) -> list[Any]:
     """What ``work(*args)`` returns, or the exception it raises, in each of two gloo processes."""
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
+    answers = PROCESSES.Queue()
     port = str(free_port())
-
-    def rank_main(rank: int) -> None:
-        os.environ |= dict(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1"
-        )
-        os.environ["MASTER_PORT"] = port
-        torch.distributed.init_process_group("gloo")
-        try:
-            answer = work(*args)
-        except Exception as error:
-            answer = error
-        answers.put((rank, answer))
-
-    ranks = [context.Process(target=rank_main, args=(rank,)) for rank in range(2)]
+    ranks = [
+        PROCESSES.Process(target=run_rank, args=(rank, port, answers, work, args))
+        for rank in range(2)
+    ]
     for process in ranks:
         process.start()
     found = dict(answers.get(timeout=120) for _ in ranks)
     for process in ranks:
         process.join(30)
     return [found[0], found[1]]
+
+
+def run_rank(rank: int, port: str, answers: Any, work: Callable[..., Any], args: tuple) -> None:
+    os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_PORT=port)
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    torch.distributed.init_process_group("gloo")
+    try:
+        answer = work(*args)
+    except Exception as error:
+        answer = error
+    answers.put((rank, answer))
 
 
 def train_toy(work_dir: Path, changes: dict[str, Any], kill: dict[str, int]) -> Any:
