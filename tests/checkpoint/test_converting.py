@@ -178,6 +178,21 @@ def test_a_parameter_without_a_place_is_named(tmp_path) -> None:
     convert(encoder.state_dict(), tmp_path / "file.pth", "timm")
 
 
+@pytest.mark.parametrize("target", ["timm", "torchvision", "huggingface"])
+def test_windows_that_do_not_fit_the_last_map(target, tmp_path) -> None:
+    """Where they shrink, timm has smaller tables, and torchvision and transformers pad or fail."""
+    encoder = tiny("swin_t", img_size=32, window_size=5)
+    with pytest.raises(UserError, match=r"at 32x32 pixels its map of stage . is .x., smaller"):
+        convert(
+            encoder.state_dict(),
+            tmp_path / "file.pth",
+            target,
+            encoder=encoder,
+            preprocessing=PREPROCESSING,
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_attention_that_no_other_library_has(tmp_path) -> None:
     """Its parameters have the names of global attention's, its outputs are others."""
     encoder = tiny("vit_b16", attention=dict(type="window", window_size=2))

@@ -49,6 +49,24 @@ def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
     return (sides.pop() if sides else 0), windowed
 
 
+def check_windows(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where a Swin of version 1, at its input size, has maps smaller than their
+    windows: their bias tables have other sizes there, or the maps are padded."""
+    arch = encoder.arch
+    if arch.version != 1 or arch.pad_small_map:
+        return
+    for stage, window in enumerate(arch.windows):
+        h, w = (-(-side // 2**stage) for side in arch.grid)
+        if min(h, w) < window:
+            height, width = to_pair(arch.img_size, "img_size")
+            raise refuse(
+                target,
+                encoder,
+                f"at {height}x{width} pixels its map of stage {stage} is {h}x{w}, smaller than its "
+                f"windows of {window}; give a larger img_size, for which it is to be built there",
+            )
+
+
 def mlp_width(encoder: Backbone) -> int:
     """Width between the two layers of a plain ViT's MLPs (of a gated one: after the gate)."""
     return encoder.blocks[0].mlp.fc2.weight.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backbones.base import Backbone
-from .common import check_plain, mlp_width, refuse, square, window_blocks
+from .common import check_plain, check_windows, mlp_width, refuse, square, window_blocks
 
 Config = dict[str, Any]
 
@@ -160,6 +160,7 @@ def _vitdet(encoder: Backbone, shared: Config) -> Config:
 
 def _swin(encoder: Backbone) -> Config:
     arch = encoder.arch
+    check_windows("huggingface", encoder)
     if len(set(arch.windows)) > 1:
         raise refuse("huggingface", encoder, f"its stages have several windows, {arch.windows}")
     if arch.pad_small_map:

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...backbones.base import Backbone
-from .common import Code, arguments, check_plain, mlp_width, refuse, square, window_blocks
+from .common import (
+    Code,
+    arguments,
+    check_plain,
+    check_windows,
+    mlp_width,
+    refuse,
+    square,
+    window_blocks,
+)
 
 Model = tuple[str, dict[str, Any]]
 
@@ -134,6 +143,7 @@ def _sam_code(encoder: Backbone, path: str) -> str:
 
 def _swin(encoder: Backbone) -> Model:
     arch = encoder.arch
+    check_windows("timm", encoder)
     if len(set(arch.windows)) > 1:
         raise refuse("timm", encoder, f"its stages have several windows, {arch.windows}")
     settings = dict(

@@ -8,7 +8,7 @@ from ...backbones.base import Backbone, to_pair
 from ...layers.pooling_attention import Pooling
 from ...layers.relative_bias import log_spaced_offsets, relative_index
 from ..layouts import StateDict
-from .common import arguments, check_plain, mlp_width, refuse, square
+from .common import arguments, check_plain, check_windows, mlp_width, refuse, square
 
 
 def torchvision_code(encoder: Backbone, path: str) -> str:
@@ -64,6 +64,7 @@ def _vit(encoder: Backbone) -> list[str]:
 
 def _swin(encoder: Backbone) -> list[str]:
     arch = encoder.arch
+    check_windows("torchvision", encoder)
     if len(set(arch.windows)) > 1 or any(arch.pretrained_windows) or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "it has one window in all stages, and RGB images")
     settings = dict(
