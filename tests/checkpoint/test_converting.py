@@ -3,13 +3,16 @@ features."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from tests.checkpoint.families import TINY, assert_same_features, build_like, images_for, tiny
 from tests.parity import randomize, relative_error
 from vit_backbones import UserError, build_backbone, load_checkpoint
-from vit_backbones.checkpoint.converting import convert, find_encoder
+from vit_backbones.backbones.base import Backbone
+from vit_backbones.checkpoint.converting import Conversion, convert, find_encoder
 from vit_backbones.checkpoint.peers import TARGETS
 from vit_backbones.checkpoint.preprocessing import Preprocessing, of_preset
 
@@ -37,6 +40,10 @@ PAIRS = [(name, target) for name in TINY for target in TARGETS]
 PREPROCESSING = Preprocessing(size=(16, 16), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
+def write(encoder: Backbone, path: Path, target: str) -> Conversion:
+    return convert(encoder.state_dict(), path, target, encoder=encoder, preprocessing=PREPROCESSING)
+
+
 def run(code: str, images: torch.Tensor) -> torch.Tensor:
     scope = dict(images=images)
     with torch.no_grad():
@@ -52,6 +59,14 @@ def test_the_code_that_is_printed_loads_the_file(name, target, tmp_path) -> None
         encoder.state_dict(), path, target, encoder=tiny(name), preprocessing=PREPROCESSING
     )
     images = images_for(encoder)
+    assert_same_features(encoder, run(done.code, images), images)
+
+
+@pytest.mark.parametrize("target", ["timm", "mmpretrain"])
+def test_patches_and_norms_unlike_the_presets(target, tmp_path) -> None:
+    encoder = tiny("mvitv2_t", patch_kernel=3, patch_stride=2, norm_eps=1e-2)
+    images = images_for(encoder)
+    done = write(encoder, tmp_path / "file.pth", target)
     assert_same_features(encoder, run(done.code, images), images)
 
 
@@ -74,13 +89,7 @@ def test_there_and_back_no_bit_changes(name, target, tmp_path) -> None:
 def test_who_has_no_such_model_says_so(name, target, tmp_path) -> None:
     encoder = tiny(name)
     with pytest.raises(UserError, match=f"^{target} has no "):
-        convert(
-            encoder.state_dict(),
-            tmp_path / "file.pth",
-            target,
-            encoder=encoder,
-            preprocessing=PREPROCESSING,
-        )
+        write(encoder, tmp_path / "file.pth", target)
     assert not list(tmp_path.iterdir())
 
 
@@ -183,13 +192,7 @@ def test_windows_that_do_not_fit_the_last_map(target, tmp_path) -> None:
     """Where they shrink, timm has smaller tables, and torchvision and transformers pad or fail."""
     encoder = tiny("swin_t", img_size=32, window_size=5)
     with pytest.raises(UserError, match=r"at 32x32 pixels its map of stage . is .x., smaller"):
-        convert(
-            encoder.state_dict(),
-            tmp_path / "file.pth",
-            target,
-            encoder=encoder,
-            preprocessing=PREPROCESSING,
-        )
+        write(encoder, tmp_path / "file.pth", target)
     assert not list(tmp_path.iterdir())
 
 
@@ -198,13 +201,7 @@ def test_attention_that_no_other_library_has(tmp_path) -> None:
     encoder = tiny("vit_b16", attention=dict(type="window", window_size=2))
     for target in ("timm", "mmpretrain", "torchvision", "huggingface"):
         with pytest.raises(UserError, match="window"):
-            convert(
-                encoder.state_dict(),
-                tmp_path / "file.pth",
-                target,
-                encoder=encoder,
-                preprocessing=PREPROCESSING,
-            )
+            write(encoder, tmp_path / "file.pth", target)
     assert not list(tmp_path.iterdir())
 
 

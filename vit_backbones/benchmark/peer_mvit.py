@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import accumulate
 
 from torch import Tensor, nn
 
 from ..backbones.base import to_pair
 from ..backbones.mvit_arch import MViTArch
-from ..layers.pooling_attention import Pooling
+from ..checkpoint.peers.openmmlab import mvit_settings as mmpretrain_settings
+from ..checkpoint.peers.timm import mvit_settings as timm_settings
+from ..checkpoint.peers.torchvision import mvit_settings as torchvision_settings
 from .peer import NotOffered, Peer, channels_last, check_settings
 
 SIZES = ("embed_dims", "depths", "num_heads", "mlp_ratio", "in_channels", "drop_path_rate")
@@ -24,26 +25,8 @@ def timm_mvit(arch: MViTArch, maps: bool) -> Peer:
     height, width = to_pair(arch.img_size, "img_size")
     if height != width:
         raise NotOffered(f"takes square images only, not {height}x{width}")
-    stages = len(arch.depths)
-    cfg = MultiScaleVitCfg(
-        depths=tuple(arch.depths),
-        embed_dim=arch.embed_dims,
-        num_heads=arch.num_heads,
-        mlp_ratio=arch.mlp_ratio,
-        expand_attn=arch.dim_mul_in_attention,
-        qkv_bias=arch.qkv_bias,
-        use_cls_token=arch.cls_token,
-        residual_pooling=arch.residual_pooling,
-        kernel_qkv=(arch.pool_kernel,) * 2,
-        stride_q=((1, 1), *((2, 2),) * (stages - 1)),
-        stride_kv_adaptive=(arch.kv_stride,) * 2,
-        patch_kernel=(arch.patch_kernel,) * 2,
-        patch_stride=(arch.patch_stride,) * 2,
-        patch_padding=(arch.patch_kernel // 2,) * 2,
-        norm_eps=arch.norm_eps,
-    )
     encoder = MultiScaleVit(
-        cfg,
+        MultiScaleVitCfg(**timm_settings(arch)),
         img_size=(height, width),
         in_chans=arch.in_channels,
         num_classes=0,
@@ -64,26 +47,10 @@ def mmpretrain_mvit(arch: MViTArch, maps: bool) -> Peer:
     check_settings(arch, *V2)
     last = len(arch.depths) - 1
     encoder = MViT(
-        dict(
-            embed_dims=arch.embed_dims,
-            num_layers=sum(arch.depths),
-            num_heads=arch.num_heads,
-            downscale_indices=list(accumulate(arch.depths))[:-1],
-        ),
+        **mmpretrain_settings(arch),
         img_size=max(to_pair(arch.img_size, "img_size")),  # it holds positions of squares
-        in_channels=arch.in_channels,
         out_scales=list(range(last + 1)) if maps else [last],
         drop_path_rate=arch.drop_path_rate,
-        pool_kernel=(arch.pool_kernel,) * 2,
-        adaptive_kv_stride=arch.kv_stride,
-        residual_pooling=arch.residual_pooling,
-        dim_mul_in_attention=arch.dim_mul_in_attention,
-        mlp_ratio=arch.mlp_ratio,
-        qkv_bias=arch.qkv_bias,
-        norm_cfg=dict(type="LN", eps=arch.norm_eps),
-        patch_cfg=dict(
-            kernel_size=arch.patch_kernel, stride=arch.patch_stride, padding=arch.patch_kernel // 2
-        ),
     )
     return Peer(encoder, encoder)
 
@@ -101,33 +68,11 @@ def torchvision_mvit(arch: MViTArch, maps: bool) -> Peer:
     if maps:
         raise NotOffered("puts out its last stage only")
 
-    def pooling(pool: Pooling | None, figure: str) -> list[int]:
-        return [1, *(getattr(pool, figure),) * 2] if pool else []
-
-    blocks = [
-        MSBlockConfig(
-            num_heads=plan.num_heads,
-            input_channels=plan.dim,
-            output_channels=plan.out_dim,
-            kernel_q=pooling(plan.pool_q, "kernel"),
-            kernel_kv=pooling(plan.pool_kv, "kernel"),
-            stride_q=pooling(plan.pool_q, "stride"),
-            stride_kv=pooling(plan.pool_kv, "stride"),
-        )
-        for plan in arch.plan()
-    ]
+    blocks, settings = torchvision_settings(arch)
     encoder = MViT(
-        spatial_size=to_pair(arch.img_size, "img_size"),
-        temporal_size=1,
-        block_setting=blocks,
-        residual_pool=False,
-        residual_with_cls_embed=False,
-        rel_pos_embed=False,
-        proj_after_attn=False,
+        block_setting=[MSBlockConfig(**block) for block in blocks],
         stochastic_depth_prob=arch.drop_path_rate,
-        patch_embed_kernel=(1, arch.patch_kernel, arch.patch_kernel),
-        patch_embed_stride=(1, arch.patch_stride, arch.patch_stride),
-        patch_embed_padding=(0, arch.patch_kernel // 2, arch.patch_kernel // 2),
+        **settings,
     )
     encoder.head = nn.Identity()
     # its forward ends with the class token alone: the norm before that has all tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backbones.base import Backbone
+from ...backbones.mvit_arch import MViTArch
 from .common import arguments, check_plain, is_plain, mlp_width, refuse, square, window_blocks
 
 
@@ -178,18 +179,25 @@ def _mvit(encoder: Backbone) -> dict[str, Any]:
         raise refuse("mmpretrain", encoder, "its absolute positions have no place there")
     if len(encoder.out_indices) > 1:
         raise refuse("mmpretrain", encoder, "its MViT goes on with the norms of earlier outputs")
-    starts = [end + 1 for end in arch.stage_ends[:-1]]
     return dict(
         type="MViT",
+        **mvit_settings(arch),
+        img_size=square(arch.img_size, "img_size"),
+        out_scales=[*encoder.out_indices],
+    )
+
+
+def mvit_settings(arch: MViTArch) -> dict[str, Any]:
+    """Of mmpretrain's MViT, apart from the size of images and from which outputs it gives."""
+    kernel = arch.patch_kernel
+    return dict(
         arch=dict(
             embed_dims=arch.embed_dims,
             num_layers=sum(arch.depths),
             num_heads=arch.num_heads,
-            downscale_indices=starts,
+            downscale_indices=[end + 1 for end in arch.stage_ends[:-1]],
         ),
-        img_size=square(arch.img_size, "img_size"),
         in_channels=arch.in_channels,
-        out_scales=[*encoder.out_indices],
         mlp_ratio=arch.mlp_ratio,
         qkv_bias=arch.qkv_bias,
         dim_mul_in_attention=arch.dim_mul_in_attention,
@@ -197,4 +205,6 @@ def _mvit(encoder: Backbone) -> dict[str, Any]:
         residual_pooling=arch.residual_pooling,
         pool_kernel=(arch.pool_kernel,) * 2,
         adaptive_kv_stride=arch.kv_stride,
+        norm_cfg=dict(type="LN", eps=arch.norm_eps),
+        patch_cfg=dict(kernel_size=kernel, stride=arch.patch_stride, padding=kernel // 2),
     )

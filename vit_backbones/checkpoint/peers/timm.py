@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...backbones.base import Backbone
+from ...backbones.mvit_arch import MViTArch
 from .common import (
     Code,
     arguments,
@@ -168,13 +169,9 @@ def _swin(encoder: Backbone) -> Model:
     return "swin_tiny_patch4_window7_224", settings
 
 
-def _mvit_code(encoder: Backbone, path: str) -> str:
-    arch = encoder.arch
-    if not arch.pool_every_q or arch.window_size is not None or arch.pool_mode != "conv":
-        raise refuse("timm", encoder, "it is no MViTv2 with global attention")
-    if arch.pos_embed != "none":
-        raise refuse("timm", encoder, "its absolute positions have no place there")
-    cfg = dict(
+def mvit_settings(arch: MViTArch) -> dict[str, Any]:
+    """Of its MultiScaleVitCfg."""
+    return dict(
         depths=tuple(arch.depths),
         embed_dim=arch.embed_dims,
         num_heads=arch.num_heads,
@@ -192,13 +189,21 @@ def _mvit_code(encoder: Backbone, path: str) -> str:
         patch_stride=(arch.patch_stride,) * 2,
         patch_padding=(arch.patch_kernel // 2,) * 2,
     )
+
+
+def _mvit_code(encoder: Backbone, path: str) -> str:
+    arch = encoder.arch
+    if not arch.pool_every_q or arch.window_size is not None or arch.pool_mode != "conv":
+        raise refuse("timm", encoder, "it is no MViTv2 with global attention")
+    if arch.pos_embed != "none":
+        raise refuse("timm", encoder, "its absolute positions have no place there")
     size = square(arch.img_size, "img_size")
     return "\n".join(
         [
             "import timm",
             "from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg",
             "",
-            f"cfg = MultiScaleVitCfg({arguments(cfg)})",
+            f"cfg = MultiScaleVitCfg({arguments(mvit_settings(arch))})",
             f"model = MultiScaleVit(cfg, img_size={size}, in_chans={arch.in_channels}, "
             "num_classes=0).eval()",
             f"timm.models.load_checkpoint(model, {path!r})",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ...backbones.base import Backbone, to_pair
+from ...backbones.mvit_arch import MViTArch
 from ...layers.pooling_attention import Pooling
 from ...layers.relative_bias import log_spaced_offsets, relative_index
 from ..layouts import StateDict
@@ -98,6 +101,21 @@ def _mvit(encoder: Backbone) -> list[str]:
     if arch.mlp_ratio != 4 or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "its MLPs are four times as wide, its images RGB")
 
+    blocks, settings = mvit_settings(arch)
+    return [
+        "from torchvision.models.video.mvit import MSBlockConfig, MViT",
+        "",
+        "blocks = [",
+        *(f"    MSBlockConfig({arguments(block)})," for block in blocks),
+        "]",
+        f"model = MViT(block_setting=blocks, {arguments(settings)})",
+        "model.head = torch.nn.Identity()",
+    ]
+
+
+def mvit_settings(arch: MViTArch) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Of its MSBlockConfigs, and of its MViT apart from them."""
+
     def spatial(pooling: Pooling | None, of: str) -> list[int]:
         return [1, getattr(pooling, of), getattr(pooling, of)] if pooling else []
 
@@ -125,15 +143,7 @@ def _mvit(encoder: Backbone) -> list[str]:
         patch_embed_stride=(1, stride, stride),
         patch_embed_padding=(0, kernel // 2, kernel // 2),
     )
-    return [
-        "from torchvision.models.video.mvit import MSBlockConfig, MViT",
-        "",
-        "blocks = [",
-        *(f"    MSBlockConfig({arguments(block)})," for block in blocks),
-        "]",
-        f"model = MViT(block_setting=blocks, {arguments(settings)})",
-        "model.head = torch.nn.Identity()",
-    ]
+    return blocks, settings
 
 
 def constants(encoder: Backbone) -> StateDict:
