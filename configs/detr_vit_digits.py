@@ -4,7 +4,7 @@ It starts from the classifier that vit_digits.py trains. The encoder is as in
 mask_rcnn_vit_digits.py, without a pyramid.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_det.py"]
+_base_ = ["_base_/datasets/digit_scenes_det.py", "_base_/schedules/digit_scenes.py"]
 
 width = 64
 attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
@@ -72,14 +72,9 @@ model = dict(
 
 train_dataloader = dict(batch_size=8)
 optim_wrapper = dict(
+    _delete_=True,
     optimizer=dict(type="AdamW", lr=7e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))),
     clip_grad=dict(max_norm=0.1),
 )
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=80, val_interval=10)
-val_cfg = dict()
-test_cfg = dict()
+train_cfg = dict(max_epochs=80, val_interval=10)

@@ -7,7 +7,7 @@ the classifier's images.
 mmdet 3.3.0 itself has DINO at a width of 256 only; onedl-mmdetection has it at any.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_det.py"]
+_base_ = ["_base_/datasets/digit_scenes_det.py", "_base_/schedules/digit_scenes.py"]
 
 width = 96
 model = dict(
@@ -80,19 +80,9 @@ model = dict(
 )
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=8e-4, weight_decay=0.05),
+    optimizer=dict(lr=8e-4),
     paramwise_cfg=dict(
         custom_keys=dict(backbone=dict(lr_mult=0.3)),
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
     ),
-    clip_grad=dict(max_norm=1.0),
 )
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=18, val_interval=3)
-val_cfg = dict()
-test_cfg = dict()
+train_cfg = dict(max_epochs=18, val_interval=3)

@@ -5,7 +5,7 @@ patches every 4 pixels in place of 2: the scenes' digits are about twice as larg
 of the classifier's images.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_det.py"]
+_base_ = ["_base_/datasets/digit_scenes_masks.py", "_base_/schedules/digit_scenes.py"]
 
 width = 64
 attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
@@ -118,30 +118,11 @@ model = dict(
     ),
 )
 
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(
-        type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
-    ),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
 val_evaluator = dict(metric=["segm"])
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(save_best="coco/segm_mAP"))
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=7e-4, weight_decay=0.05),
+    optimizer=dict(lr=7e-4),
     paramwise_cfg=dict(
         custom_keys=dict(
             backbone=dict(lr_mult=0.3),
@@ -149,16 +130,6 @@ optim_wrapper = dict(
             query_feat=dict(decay_mult=0.0),
             level_embed=dict(decay_mult=0.0),
         ),
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
     ),
-    clip_grad=dict(max_norm=1.0),
 )
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=18, val_interval=3)
-val_cfg = dict()
-test_cfg = dict()
+train_cfg = dict(max_epochs=18, val_interval=3)

@@ -5,7 +5,11 @@ patches of 8 pixels in place of 4: the scenes' digits are about twice as large a
 the classifier's images. Its map becomes a pyramid as in ViTDet.
 """
 
-_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py", "_base_/datasets/digit_scenes_det.py"]
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "_base_/datasets/digit_scenes_masks.py",
+    "_base_/schedules/digit_scenes.py",
+]
 
 width = 64
 model = dict(
@@ -46,42 +50,13 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=30)),
 )
 
-train_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(
-        type="PackDetInputs",
-        meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
-    ),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader
 val_evaluator = dict(metric=["bbox", "segm"])
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(save_best="coco/segm_mAP"))
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+    optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(
         custom_keys=dict(backbone=dict(lr_mult=0.3)),
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
     ),
-    clip_grad=dict(max_norm=1.0),
 )
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=15, val_interval=3)
-val_cfg = dict()
-test_cfg = dict()
+train_cfg = dict(max_epochs=15, val_interval=3)

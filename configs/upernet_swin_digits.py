@@ -3,7 +3,7 @@
 It starts from the classifier that swin_digits.py trains. The encoder is as in dino_swin_digits.py.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_seg.py"]
+_base_ = ["_base_/datasets/digit_scenes_seg.py", "_base_/schedules/digit_scenes.py"]
 
 model = dict(
     type="EncoderDecoder",
@@ -42,14 +42,6 @@ model = dict(
 )
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
-    clip_grad=dict(max_norm=1.0),
+    optimizer=dict(lr=1e-3),
 )
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, end=100, by_epoch=False),
-    dict(type="CosineAnnealingLR", eta_min=1e-6, convert_to_iter_based=True),
-]
-train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=4)
-val_cfg = dict()
-test_cfg = dict()
+train_cfg = dict(max_epochs=20, val_interval=4)

@@ -1,10 +1,9 @@
-"""Digit scenes with boxes and masks, for mmdet: made on first use, nothing to download."""
+"""Digit scenes with boxes and masks, for mmdet."""
 
-_base_ = ["../default_runtime.py"]
+_base_ = ["digit_scenes.py"]
 
 custom_imports = dict(imports=["vit_backbones", "vit_backbones.datasets.digit_scenes_det"])
 default_scope = "mmdet"
-data_root = "data/digit_scenes"
 
 data_preprocessor = dict(
     type="DetDataPreprocessor",
@@ -30,34 +29,12 @@ test_pipeline = [
     ),
 ]
 
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="vit_backbones.DigitScenesDet",
-        split="train",
-        data_root=data_root,
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="vit_backbones.DigitScenesDet",
-        split="val",
-        data_root=data_root,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+dataset_type = "vit_backbones.DigitScenesDet"
+train_dataloader = dict(dataset=dict(type=dataset_type, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=8, dataset=dict(type=dataset_type, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type="CocoMetric", ann_file=f"{data_root}/annotations/instances_val.json", metric="bbox"
+    type="CocoMetric", ann_file=f"{_base_.data_root}/annotations/instances_val.json", metric="bbox"
 )
 test_evaluator = val_evaluator
 

@@ -1,10 +1,9 @@
-"""Digit scenes with a class for each pixel, for mmseg: made on first use, nothing to download."""
+"""Digit scenes with a class for each pixel, for mmseg."""
 
-_base_ = ["../default_runtime.py"]
+_base_ = ["digit_scenes.py"]
 
 custom_imports = dict(imports=["vit_backbones", "vit_backbones.datasets.digit_scenes_seg"])
 default_scope = "mmseg"
-data_root = "data/digit_scenes"
 
 # no flips: a mirrored digit is none
 train_pipeline = [
@@ -20,31 +19,9 @@ test_pipeline = [
     dict(type="PackSegInputs"),
 ]
 
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="vit_backbones.DigitScenesSeg",
-        split="train",
-        data_root=data_root,
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="vit_backbones.DigitScenesSeg",
-        split="val",
-        data_root=data_root,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+dataset_type = "vit_backbones.DigitScenesSeg"
+train_dataloader = dict(dataset=dict(type=dataset_type, pipeline=train_pipeline))
+val_dataloader = dict(batch_size=1, dataset=dict(type=dataset_type, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
