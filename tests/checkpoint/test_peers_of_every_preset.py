@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
 from tests.backbones.test_mvit_parity import torchvision_v1
+from tests.test_presets import TIMM
 from vit_backbones import build_backbone, list_backbones
 from vit_backbones.backbones.presets import PRESETS
 from vit_backbones.checkpoint.describe import likeliest_presets
@@ -98,56 +99,7 @@ def mmpretrain_model(kind: str, **settings) -> Callable[[], nn.Module]:
 
 # preset -> models of the peers that have its parameters
 PEERS: list[tuple[str, str, Callable[[], nn.Module]]] = [
-    *(
-        (preset, "timm", timm_model(name))
-        for preset, name in {
-            "vit_ti16": "vit_tiny_patch16_224",
-            "vit_s16": "vit_small_patch16_224",
-            "vit_s32": "vit_small_patch32_224",
-            "vit_b16": "vit_base_patch16_224",
-            "vit_b32": "vit_base_patch32_224",
-            "vit_l16": "vit_large_patch16_224",
-            "vit_l32": "vit_large_patch32_224",
-            "vit_h14": "vit_huge_patch14_224",
-            "deit_ti16": "deit_tiny_patch16_224",
-            "deit_s16": "deit_small_patch16_224",
-            "deit_b16": "deit_base_patch16_224",
-            "deit3_s16": "deit3_small_patch16_224",
-            "deit3_m16": "deit3_medium_patch16_224",
-            "deit3_b16": "deit3_base_patch16_224",
-            "deit3_l16": "deit3_large_patch16_224",
-            "deit3_h14": "deit3_huge_patch14_224",
-            "mae_b16": "vit_base_patch16_224.mae",
-            "mae_l16": "vit_large_patch16_224.mae",
-            "mae_h14": "vit_huge_patch14_224.mae",
-            "dino_s16": "vit_small_patch16_224.dino",
-            "dino_s8": "vit_small_patch8_224.dino",
-            "dino_b16": "vit_base_patch16_224.dino",
-            "dino_b8": "vit_base_patch8_224.dino",
-            "dinov2_s14": "vit_small_patch14_dinov2",
-            "dinov2_b14": "vit_base_patch14_dinov2",
-            "dinov2_l14": "vit_large_patch14_dinov2",
-            "dinov2_g14": "vit_giant_patch14_dinov2",
-            "dinov2_s14_reg": "vit_small_patch14_reg4_dinov2",
-            "dinov2_b14_reg": "vit_base_patch14_reg4_dinov2",
-            "dinov2_l14_reg": "vit_large_patch14_reg4_dinov2",
-            "dinov2_g14_reg": "vit_giant_patch14_reg4_dinov2",
-            "dinov3_s16": "vit_small_patch16_dinov3_qkvb",
-            "dinov3_splus16": "vit_small_plus_patch16_dinov3_qkvb",
-            "dinov3_b16": "vit_base_patch16_dinov3_qkvb",
-            "dinov3_l16": "vit_large_patch16_dinov3_qkvb",
-            "dinov3_hplus16": "vit_huge_plus_patch16_dinov3_qkvb",
-            "clip_b32": "vit_base_patch32_clip_quickgelu_224",
-            "clip_b16": "vit_base_patch16_clip_quickgelu_224",
-            "clip_l14": "vit_large_patch14_clip_quickgelu_224",
-            "clip_l14_336": "vit_large_patch14_clip_quickgelu_336",
-            **{f"swin_{n[0]}": f"swin_{n}_patch4_window7_224" for n in ("tiny", "small")},
-            **{f"swin_{n[0]}": f"swin_{n}_patch4_window7_224" for n in ("base", "large")},
-            **{f"swinv2_{n[0]}": f"swinv2_{n}_window8_256" for n in ("tiny", "small", "base")},
-            "swinv2_l": "swinv2_large_window12_192",
-            **{f"mvitv2_{n[0]}": f"mvitv2_{n}" for n in ("tiny", "small", "base", "large")},
-        }.items()
-    ),
+    *((preset, "timm", timm_model(name)) for preset, name in TIMM.items()),
     *(
         (n, "torchvision", torchvision_model(n.replace("16", "_16").replace("32", "_32")))
         for n in ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
