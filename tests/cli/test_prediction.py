@@ -20,6 +20,7 @@ from vit_backbones.cli.prediction import read_image
 from vit_backbones.cli.predictors import load_predictor
 from vit_backbones.cli.predictors.detector import Detector
 from vit_backbones.cli.predictors.model import TrainedModel
+from vit_backbones.cli.predictors.segmenter import SemanticMap
 
 TINY_SWIN = dict(
     _delete_=True,
@@ -173,6 +174,21 @@ def test_a_semantic_map_is_that_of_mmseg(segmenter, image, tmp_path):
     for label in np.unique(expected):
         assert f"{('water', 'sand', 'sky')[label]}" in out
         assert f"{(expected == label).mean():.1%}" in out
+
+
+def test_the_background_of_a_semantic_map_stays_as_it_is():
+    image = np.full((64, 64, 3), 200, np.uint8)
+    labels = np.zeros((64, 64), int)
+    labels[:, 32:] = 1
+    names, colors = {0: "background", 1: "three"}, [(0, 0, 0), (1, 0, 0)]
+    figure = SemanticMap(image, labels, names, colors, left_out=0).figure()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["three  50.0%"]
+    figure.canvas.draw()
+    overlay = figure.axes[1].get_window_extent().bounds
+    picture = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3]  # rows from the bottom
+    x, y, width, height = (int(value) for value in overlay)
+    assert picture[y + height // 2, x + width // 4].tolist() == [200, 200, 200]
+    assert picture[y + height // 2, x + 3 * width // 4].tolist() != [200, 200, 200]
 
 
 def test_the_checkpoint_names_and_colours_the_classes(segmenter, tmp_path):

@@ -39,7 +39,11 @@ class SemanticMap:
         return table
 
     def figure(self) -> Figure:
-        legend = {i: f"{shorten(name)}  {self.share(i):.1%}" for i, name in self.names.items()}
+        legend = {
+            i: f"{shorten(name)}  {self.share(i):.1%}"
+            for i, name in self.names.items()
+            if name != "background"  # stays as it is in the image
+        }
         return draw_semantic_map(self.image, self.labels, legend, self.colors)
 
 
