@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .decomposed_attention import attend_with_decomposed_bias
 from .linear import Linear
-from .relative import fold_decomposed_bias, resize_tables_on_load
+from .relative import resize_tables_on_load
 from .window import merge_windows, partition_windows
 
 
@@ -161,11 +162,10 @@ class PoolingAttention(nn.Module):
         """The attention itself on tokens (B, N, out_dim) each -> the shape of q."""
         heads = (self.num_heads, self.head_dim)
         q, k, v = (t.unflatten(-1, heads).transpose(1, 2) for t in (q, k, v))
-        scale = self.scale
         if self.has_rel_pos:
-            q, k, v = fold_decomposed_bias(
-                q, k, v, self.rel_pos_h, self.rel_pos_w, q_grid, kv_grid, scale
+            out = attend_with_decomposed_bias(
+                q, k, v, self.rel_pos_h, self.rel_pos_w, q_grid, kv_grid, self.scale
             )
-            scale = 1.0
-        out = F.scaled_dot_product_attention(q, k, v, scale=scale)[..., : self.head_dim]
+        else:
+            out = F.scaled_dot_product_attention(q, k, v, scale=self.scale)
         return out.transpose(1, 2).flatten(2)

@@ -44,6 +44,23 @@ def relative_table(table: Tensor, q_size: int, k_size: int) -> Tensor:
     return table[distance.long()]
 
 
+def decomposed_bias(
+    q: Tensor,
+    rel_pos_h: Tensor,
+    rel_pos_w: Tensor,
+    q_grid: tuple[int, int],
+    k_grid: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """q.Rh for each row of the keys and q.Rw for each column: queries (B, heads, qh * qw, head_dim)
+    -> (B, heads, qh * qw, kh) and (B, heads, qh * qw, kw)."""
+    patches = q.unflatten(2, q_grid)
+    by_row = relative_table(rel_pos_h, q_grid[0], k_grid[0]).to(q.dtype)
+    by_column = relative_table(rel_pos_w, q_grid[1], k_grid[1]).to(q.dtype)
+    bias_h = torch.einsum("bnhwc,hkc->bnhwk", patches, by_row).flatten(2, 3)
+    bias_w = torch.einsum("bnhwc,wkc->bnhwk", patches, by_column).flatten(2, 3)
+    return bias_h, bias_w
+
+
 def fold_decomposed_bias(
     q: Tensor,
     k: Tensor,
@@ -72,14 +89,10 @@ def fold_decomposed_bias(
         ``scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]``. On the meta device, of
         the width that they have, so that multiply-adds counted there are those of the definition.
     """
-    B, heads, _, head_dim = q.shape
-    (qh, qw), (kh, kw) = q_grid, k_grid
-    prefix = q.shape[2] - qh * qw
-    patches = q[:, :, prefix:].reshape(B, heads, qh, qw, head_dim)
-    by_row = relative_table(rel_pos_h, qh, kh).to(q.dtype)
-    by_column = relative_table(rel_pos_w, qw, kw).to(q.dtype)
-    bias_h = torch.einsum("bnhwc,hkc->bnhwk", patches, by_row).flatten(2, 3)
-    bias_w = torch.einsum("bnhwc,wkc->bnhwk", patches, by_column).flatten(2, 3)
+    B, heads, _, _ = q.shape
+    kh, kw = k_grid
+    prefix = q.shape[2] - q_grid[0] * q_grid[1]
+    bias_h, bias_w = decomposed_bias(q[:, :, prefix:], rel_pos_h, rel_pos_w, q_grid, k_grid)
     if q.device.type == "meta":
         # Nothing is computed here, only counted (complexity.py): the definition has no wider heads.
         return q * scale, k, v
