@@ -26,4 +26,13 @@ model = dict(
     ),
 )
 
-train_cfg = dict(max_epochs=60)
+# painted on photographs more often and of more sizes: for the detectors that start from this
+changes = {
+    "torchvision/RandomAffine": dict(scale=(0.7, 1.1)),
+    "vit_backbones.RandomGround": dict(prob=0.7),
+}
+train_pipeline = [dict(step, **changes.get(step["type"], {})) for step in _base_.train_pipeline]
+train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
+auto_scale_lr = dict(base_batch_size=32)
+train_cfg = dict(max_epochs=100)
