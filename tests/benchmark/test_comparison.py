@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from matplotlib.image import imread
 from rich.console import Console
 from torch import Tensor, nn
 
-from vit_backbones.benchmark import comparison, comparison_report, contender
+from vit_backbones.benchmark import comparison, comparison_report, contender, workload
 from vit_backbones.benchmark.comparison import Match, Result, Spread, compare, prepare_match
 from vit_backbones.benchmark.contender import OURS, Anatomy
 from vit_backbones.benchmark.memory import Usage
@@ -68,7 +69,7 @@ def test_without_peers_there_is_no_ratio() -> None:
     assert match.best_peer is None and match.ratio(match.results[0]) is None
     assert match.limit_ratio() is None and match.memory_ratio(match.results[0]) is None
     assert "| vit_backbones | 2,000 ±38% | 2.0 | - | 40% | 50 | - |" in (
-        comparison_report.markdown([match], "")
+        comparison_report.markdown(match)
     )
 
 
@@ -138,16 +139,36 @@ def test_the_training_step_is_adamw_on_the_mean_square() -> None:
     torch.testing.assert_close(encoder.conv.weight, reference.conv.weight, rtol=0, atol=1e-7)
 
 
-def test_the_limit_is_one_matrix_product() -> None:
-    product, flops = matrix_product("cpu", "float32")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_limit_is_one_matrix_product(dtype: str, monkeypatch) -> None:
+    monkeypatch.setitem(workload.PRODUCT_SIDE, "cpu", 256)
+    product, flops = matrix_product("cpu", dtype)
     out = product()
-    assert flops == 2 * out.shape[0] ** 3
+    assert flops == 2 * out.shape[0] ** 3 and out.dtype == workload.DTYPES[dtype]
+
+
+@pytest.mark.parametrize("faster", ["mm", "linear"])
+def test_the_limit_is_the_faster_librarys(faster: str, monkeypatch) -> None:
+    """Each is slowed in turn, by far more than they differ."""
+    slower = {"mm": (workload, "linear"), "linear": (torch, "mm")}[faster]
+    real = getattr(*slower)
+
+    def slow(*args, **kwargs) -> Tensor:
+        time.sleep(0.05)
+        return real(*args, **kwargs)
+
+    monkeypatch.setitem(workload.PRODUCT_SIDE, "cpu", 16)
+    monkeypatch.setattr(*slower, slow)
+    product, _ = matrix_product("cpu", "float32")
+    start = time.perf_counter()
+    product()
+    assert time.perf_counter() - start < 0.05
 
 
 def run(monkeypatch, match: Match, rounds: int, memory: Callable) -> None:
     monkeypatch.setattr(comparison, "measure_alone", memory)
     with progress_bar(disable=True) as progress:
-        compare([match], rounds, progress)
+        assert list(compare([match], rounds, progress)) == [match]
         assert progress.tasks[0].percentage == pytest.approx(100)
 
 
@@ -181,7 +202,7 @@ def test_on_a_gpu(mode: str) -> None:
     work = Workload(mode, (64, 64), batch=4, dtype="bfloat16", device="cuda")
     match = prepare_match("vit_ti16", work, ["timm"], TINY)
     with progress_bar(disable=True) as progress:
-        compare([match], 2, progress)
+        list(compare([match], 2, progress))
     for result in match.results:
         assert result.left_out == "" and result.peak_bytes > 0
         assert 0 < match.share_of_limit(result).middle < 1
@@ -217,7 +238,7 @@ def test_mistakes_in_models_and_settings_end_it() -> None:
 
 
 def test_markdown() -> None:
-    text = comparison_report.markdown([example()], "By hand.")
+    text = comparison_report.markdown(example())
     assert text.startswith("**vit_b16, inference, 64x64, batch 4, float32, 5e-07 GFLOPs an image**")
     ours, timm, torchvision = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert ours == "| vit_backbones | 2,000 ±38% | 2.0 | 2.00 | 40% | 50 | 0.62 | 0.00 M |"
@@ -225,7 +246,6 @@ def test_markdown() -> None:
     assert torchvision.startswith("| torchvision | 9,000 | 0.4")
     assert "- vit_b16, infer: attention by flash: vit_backbones, timm; softmax: torchvision" in text
     assert "- vit_b16, infer: mmdet left out: has no VisionTransformer" in text
-    assert text.endswith("\n\nBy hand.\n")
 
 
 def test_the_tables_fit_a_terminal_of_80_columns() -> None:
@@ -233,8 +253,8 @@ def test_the_tables_fit_a_terminal_of_80_columns() -> None:
     match.results[2].samples = [35.0, 34.0, 33.0]
     match.results[0].anatomy = Anatomy(303_456_789, 64, "flash")
     console = Console(width=80, record=True, file=io.StringIO())
-    for table in comparison_report.terminal_tables([match]):
-        console.print(table)
+    for part in comparison_report.terminal(match):
+        console.print(part)
     text = console.export_text()
     assert "…" not in text
     for words in ("vit_backbones", "34,000 ±1%", "2,000 ±38%", "303.46 M", "memory"):

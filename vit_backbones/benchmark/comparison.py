@@ -4,7 +4,7 @@ of what the machine can do."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median, quantiles
@@ -202,9 +202,9 @@ def measure_time(match: Match, rounds: int, progress: Progress, task: TaskID) ->
     progress.advance(task, cost(match) * (len(match.results) - len(entrants)) * (rounds + 1))
 
 
-def compare(matches: Sequence[Match], rounds: int, progress: Progress) -> None:
-    """Fill in the figures of ``matches``; one after the other, so that only one match's contenders
-    are held at a time.
+def compare(matches: Sequence[Match], rounds: int, progress: Progress) -> Iterator[Match]:
+    """Fill in the figures of ``matches``, and yield each when it has them; one after the other, so
+    that only one match's contenders are held at a time.
 
     Args:
         progress: Started by the caller, see :func:`~vit_backbones.benchmark.rounds.progress_bar`.
@@ -214,6 +214,7 @@ def compare(matches: Sequence[Match], rounds: int, progress: Progress) -> None:
     for match in matches:
         measure_memory(match, progress, task)
         measure_time(match, rounds, progress, task)
+        yield match
 
 
 def cost(match: Match) -> float:

@@ -85,19 +85,18 @@ def caption(rounds: int, machine: str, threads: int | None, packages: Mapping[st
     )
 
 
-def terminal_tables(matches: Sequence[Match]) -> list[Table]:
-    return [terminal_table(*table(match)) for match in matches]
+def terminal(match: Match) -> list[Table | str]:
+    """A table, then remarks, a line each."""
+    return [terminal_table(*table(match)), *remarks(match)]
 
 
-def markdown(matches: Sequence[Match], caption: str) -> str:
-    """A heading and a table for each match, remarks, then ``caption``."""
-    parts = []
-    for match in matches:
-        heading, header, body = table(match)
-        parts += [f"**{heading}**", markdown_table("", header, body)]
-        if lines := remarks(match):
-            parts.append("\n".join(f"- {line}" for line in lines))
-    return "\n\n".join([*parts, caption]) + "\n"
+def markdown(match: Match) -> str:
+    """A heading and a table, then remarks."""
+    heading, header, body = table(match)
+    parts = [f"**{heading}**", markdown_table("", header, body)]
+    if lines := remarks(match):
+        parts.append("\n".join(f"- {line}" for line in lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def as_dict(match: Match) -> dict[str, Any]:

@@ -110,21 +110,25 @@ def match(args: Namespace, settings: Mapping, archs: Mapping, about: dict[str, A
                 matches.append(prepare_match(name, workload, args.peers, settings))
                 progress.advance(task)
         progress.remove_task(task)
-        compare(matches, args.rounds, progress)
+        for number, finished in enumerate(compare(matches, args.rounds, progress), start=1):
+            # at once, and not at the end: it can take hours until then, or never come
+            progress.stop()
+            if args.markdown:
+                print(comparison_report.markdown(finished), flush=True)
+            else:
+                for part in comparison_report.terminal(finished):
+                    console.print(part, highlight=False)
+            if args.json:
+                comparison_report.save_json(args.json, matches[:number], about)
+            progress.start()
 
     caption = comparison_report.caption(
         args.rounds, about["machine"], about["threads"], about["versions"]
     )
     if args.markdown:
-        print(comparison_report.markdown(matches, f"{caption} Made by `{about['command']}`."))
+        print(f"{caption} Made by `{about['command']}`.")
     else:
-        for table in comparison_report.terminal_tables(matches):
-            console.print(table)
-        for line in [line for m in matches for line in comparison_report.remarks(m)]:
-            console.print(line, highlight=False)
         console.print(caption, highlight=False)
-    if args.json:
-        comparison_report.save_json(args.json, matches, about)
     if args.plot:
         footer = f"{about['machine']}, torch {about['versions']['torch']}, {about['command']}"
         comparison_report.save_plot(args.plot, matches, footer)
