@@ -11,6 +11,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from vit_backbones.cli.config import add_common_arguments
 from vit_backbones.cli.mistakes import run
+from vit_backbones.cli.strategies import STRATEGIES
 from vit_backbones.cli.training import train
 
 
@@ -30,6 +31,11 @@ def main() -> None:
     )
     parser.add_argument(
         "--backbone", metavar="NAME", help="encoder in place of the config's, such as swin_t"
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        help="how several processes share the work, in place of the config's (under a launcher)",
     )
     parser.add_argument(
         "--pretrained",

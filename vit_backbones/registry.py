@@ -15,9 +15,11 @@ def _child(parent: root.Registry) -> root.Registry:
 
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS)
 DATASETS = _child(root.DATASETS)
+FUNCTIONS = _child(root.FUNCTIONS)
 HOOKS = _child(root.HOOKS)
 METRICS = _child(root.METRICS)
 MODELS = _child(root.MODELS)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS)
+STRATEGIES = _child(root.STRATEGIES)
 TRANSFORMS = _child(root.TRANSFORMS)
 VISUALIZERS = _child(root.VISUALIZERS)

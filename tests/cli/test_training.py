@@ -18,6 +18,7 @@ OPTIONS = dict(
     cfg_options=None,
     backbone=None,
     launcher="none",
+    strategy=None,
     resume=None,
     pretrained=None,
     seed=None,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from tests.engine.processes import PROCESSES
+from tests.engine.processes import free_port, on_ranks
 from tests.engine.toy import assert_same_weights, run, toy_config, weights
 from vit_backbones import UserError
 
@@ -22,12 +20,6 @@ ROOT = Path(__file__).parents[2]
 EVERY_LOSS = ["default_hooks.logger.interval=1", "log_processor.window_size=1"]
 FEW_IMAGES = ["train_dataloader.dataset.indices=192", "val_dataloader.dataset.indices=20"]
 TWO_EPOCHS = ["train_cfg.max_epochs=2", "param_scheduler=[]", "train_dataloader.drop_last=True"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_two_gloo_processes_train_vit_digits_like_one(tmp_path):
@@ -58,33 +50,6 @@ def train(work_dir: Path, command: list[str], batch_size: int, *arguments: str) 
     return [line["loss"] for line in lines if "loss" in line]
 
 
-def on_two_ranks(work: Callable[..., Any], *args: Any) -> list[Any]:
-    """What ``work(*args)`` returns, or the exception it raises, in each of two gloo processes."""
-    answers = PROCESSES.Queue()
-    port = str(free_port())
-    ranks = [
-        PROCESSES.Process(target=run_rank, args=(rank, port, answers, work, args))
-        for rank in range(2)
-    ]
-    for process in ranks:
-        process.start()
-    found = dict(answers.get(timeout=120) for _ in ranks)
-    for process in ranks:
-        process.join(30)
-    return [found[0], found[1]]
-
-
-def run_rank(rank: int, port: str, answers: Any, work: Callable[..., Any], args: tuple) -> None:
-    os.environ |= dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_PORT=port)
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
-    torch.distributed.init_process_group("gloo")
-    try:
-        answer = work(*args)
-    except Exception as error:
-        answer = error
-    answers.put((rank, answer))
-
-
 def train_toy(work_dir: Path, changes: dict[str, Any], kill: dict[str, int]) -> Any:
     """The final weights, as arrays (tensors would travel through shared memory)."""
     wrapper = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
@@ -99,9 +64,9 @@ def tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 def test_resume_of_two_processes_is_exact(tmp_path):
     """Dropout differs between the ranks, and comes back on each."""
-    whole = on_two_ranks(train_toy, tmp_path / "whole", {}, {})
-    on_two_ranks(train_toy, tmp_path / "parts", {}, dict(epoch=2))
-    resumed = on_two_ranks(train_toy, tmp_path / "parts", dict(resume=True), {})
+    whole = on_ranks(2, train_toy, tmp_path / "whole", {}, {})
+    on_ranks(2, train_toy, tmp_path / "parts", {}, dict(epoch=2))
+    resumed = on_ranks(2, train_toy, tmp_path / "parts", dict(resume=True), {})
     for rank in range(2):
         assert_same_weights(tensors(whole[rank]), tensors(resumed[rank]))
     assert_same_weights(tensors(whole[0]), tensors(whole[1]))
@@ -109,6 +74,6 @@ def test_resume_of_two_processes_is_exact(tmp_path):
 
 def test_nan_on_one_rank_stops_all(tmp_path):
     ruined = {"model.nan_at": 5, "model.nan_rank": 1}
-    for answer in on_two_ranks(train_toy, tmp_path, ruined, {}):
+    for answer in on_ranks(2, train_toy, tmp_path, ruined, {}):
         assert isinstance(answer, UserError), answer
         assert "no longer finite at iteration 5" in str(answer)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .sharded import is_sharded, read_sharded
 
 # Where projects put the weights in what they save, best first: a moving average or a teacher before
 # the raw weights. mmengine's 'ema_state_dict' comes last: its EMAHook swaps the two when it saves,
@@ -56,19 +57,22 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         UserError: As :func:`read_checkpoint`, or there are no named tensors in the file.
     """
     state = find_weights(read_checkpoint(path), str(path))
-    claimed = sum(t.numel() * t.element_size() for t in state.values())
-    _check_size(Path(path), claimed)
+    if Path(path).is_file():
+        _check_size(Path(path), sum(t.numel() * t.element_size() for t in state.values()))
     return state
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """All that a file of torch, safetensors, numpy (.npz) or detectron2 (.pkl) holds.
+    """All that a file of torch, safetensors, numpy (.npz) or detectron2 (.pkl) holds; of a sharded
+    checkpoint (a folder) the weights.
 
     Raises:
         UserError: The file is missing, empty, damaged, not the one that its name promises, of
             another kind, or holds code, which is not run.
     """
     path = Path(path)
+    if is_sharded(path):
+        return read_sharded(path, weights_only=True)
     if not path.is_file():
         raise UserError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {EXPECTED}"

@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import errors
 
 from ..errors import UserError
+from .sharded import is_sharded
 
 # What a folder or a repository of Hugging Face may hold, best first.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
@@ -34,7 +35,7 @@ def locate(source: str | Path) -> Path:
     name = str(source)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _in_folder(path)
+        return path if is_sharded(path) else _in_folder(path)
     if name.startswith(("http://", "https://")):
         return _download(name)
     if name.startswith("hf://"):

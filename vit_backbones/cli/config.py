@@ -33,6 +33,7 @@ OTHER_KEYS = (
     "find_unused_parameters",
     "model_wrapper_cfg",
     "runner_type",
+    "strategy",
     "tta_model",
     "tta_pipeline",
 )

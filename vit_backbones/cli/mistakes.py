@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import UserError, nearest
+from .processes import end_with_the_other, has_lost_another, leave_reason
 
 
 def run(main: Callable[[], None]) -> None:
@@ -21,6 +22,9 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
+        if has_lost_another(error):
+            end_with_the_other()
+        leave_reason(error)
         message = explain(error)
         if message is None:
             raise

@@ -50,6 +50,8 @@ def testing_config(args: Namespace) -> Config:
     cfg = read_config(args.config, args.cfg_options)
     choose_work_dir(cfg, args.work_dir)
     cfg.launcher = args.launcher
+    for key in ("strategy", "runner_type"):  # how it was trained; a test runs as any other
+        cfg.pop(key, None)
     if args.out and Path(args.out).suffix not in (".json", ".pkl"):
         raise UserError(f"--out: {args.out} must end in .json (scores) or .pkl (predictions)")
     if not cfg.get("test_dataloader"):

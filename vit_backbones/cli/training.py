@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import OPTIMIZERS, RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from ..datasets.coco_annotations import check_annotation_files
 from ..datasets.on_disk import check_data, set_data_root
@@ -19,6 +20,7 @@ from ..engine import DataCheckHook, UnreadableImagesHook
 from ..errors import UserError, nearest
 from ..swap import swap_backbone
 from .config import apply_options, choose_work_dir, read_config
+from .strategies import fit_strategy, set_strategy
 
 
 def train(args: Namespace) -> None:
@@ -30,7 +32,9 @@ def train(args: Namespace) -> None:
     cfg = training_config(args)
     share_cores(cfg)
     runner = build_runner(cfg)
-    if args.compile:
+    if args.compile and isinstance(runner, FlexibleRunner):  # it builds the model when it trains
+        runner.register_hook(CompileHook())
+    elif args.compile:
         compile_backbone(runner)
     runner.train()
 
@@ -38,6 +42,7 @@ def train(args: Namespace) -> None:
 def training_config(args: Namespace) -> Config:
     """The config that ``tools/train.py`` runs, with all checked that needs no model."""
     cfg = read_config(args.config)
+    set_strategy(cfg, args.strategy)
     options = swap(cfg, args.backbone, args.pretrained, args.cfg_options)
     apply_options(cfg, options)
     choose_work_dir(cfg, args.work_dir, args.backbone)
@@ -59,6 +64,7 @@ def training_config(args: Namespace) -> Config:
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     check_optimizer(cfg)
     set_loader_defaults(cfg)
+    fit_strategy(cfg)
     check_data(cfg, ("train", "val"))
     return cfg
 
@@ -110,11 +116,18 @@ def compile_backbone(runner: Runner) -> None:
     model.backbone.compile()
 
 
+class CompileHook(Hook):
+    """Compiles the encoder once a strategy has built and wrapped the model."""
+
+    def before_run(self, runner: FlexibleRunner) -> None:
+        compile_backbone(runner)
+
+
 def set_resume(cfg: Config, resume: str | None) -> None:
     """Go on from a file or, with 'auto', from the last checkpoint in the work folder, if any."""
     if resume is None:
         return
-    if resume != "auto" and not Path(resume).is_file():
+    if resume != "auto" and not Path(resume).exists():
         raise UserError(
             f"--resume: no checkpoint at {resume}\n"
             "Give a file, or --resume alone for the last one in the work folder."
@@ -126,7 +139,7 @@ def set_resume(cfg: Config, resume: str | None) -> None:
 def check_load_from(cfg: Config) -> None:
     """``load_from`` starts a run from all weights of another: they must be there."""
     path = cfg.get("load_from")
-    if path and "://" not in path and not Path(path).is_file():
+    if path and "://" not in path and not Path(path).exists():
         raise UserError(f"load_from in the config: no checkpoint at {path}")
 
 
@@ -223,6 +236,6 @@ def use_cpu_processes(cfg: Config) -> None:
         "model_wrapper_cfg",
         dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False),
     )
-    if cfg.launcher == "pytorch":
+    if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
         # mmengine would choose a CUDA device first, which fails where there is none
         torch.distributed.init_process_group("gloo")

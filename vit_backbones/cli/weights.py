@@ -10,6 +10,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from ..checkpoint.reading import verify_hash
+from ..checkpoint.sharded import is_sharded, read_sharded
 from ..errors import UserError
 
 
@@ -19,6 +20,8 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     Raises:
         UserError: There is none, or the file is damaged or something else.
     """
+    if is_sharded(path):
+        return read_sharded(path, weights_only=True)
     if not Path(path).is_file():
         raise UserError(f"no checkpoint at {path}")
     verify_hash(Path(path))

@@ -7,7 +7,15 @@ mmdet and mmseg to import. Each repair has its file, its condition and its reaso
 
 import sys
 
-from . import checkpoints, config_names, mmcv_ops, mmcv_version, transformers_names
+from . import (
+    checkpoints,
+    config_names,
+    flexible_runner,
+    fsdp,
+    mmcv_ops,
+    mmcv_version,
+    transformers_names,
+)
 from .inventory import remedy, take_inventory
 from .repair import Repair, State
 
@@ -16,6 +24,8 @@ REPAIRS = (
     mmcv_version.REPAIR,
     checkpoints.REPAIR,
     config_names.REPAIR,
+    flexible_runner.REPAIR,
+    fsdp.REPAIR,
     transformers_names.REPAIR,
 )
 

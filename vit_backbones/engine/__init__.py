@@ -5,8 +5,10 @@ from .checkpoint_hook import CheckpointHook, find_checkpoint
 from .convergence_plot_hook import ConvergencePlotHook
 from .data_check_hook import DataCheckHook
 from .early_stopping_hook import EarlyStoppingHook
+from .encoder_blocks import is_encoder_block, wrap_encoder_blocks
 from .encoder_rules import EncoderOptimWrapperConstructor
 from .finite_loss_hook import FiniteLossHook
+from .fsdp_strategy import FSDPStrategy
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .progress_hook import ProgressHook
 from .seed_hook import SeedHook
@@ -20,6 +22,7 @@ __all__ = [
     "DataCheckHook",
     "EarlyStoppingHook",
     "EncoderOptimWrapperConstructor",
+    "FSDPStrategy",
     "FiniteLossHook",
     "LayerDecayOptimWrapperConstructor",
     "ProgressHook",
@@ -27,4 +30,6 @@ __all__ = [
     "SummaryHook",
     "UnreadableImagesHook",
     "find_checkpoint",
+    "is_encoder_block",
+    "wrap_encoder_blocks",
 ]

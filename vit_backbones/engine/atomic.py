@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -43,7 +44,20 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 def remove_partial_files(folder: str | Path) -> None:
     """Delete what a process killed while writing has left in ``folder``."""
     for partial in Path(folder).glob("*" + PARTIAL_SUFFIX):
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def remove_folder(path: str | Path) -> None:
+    """Delete a folder, if it exists; killed half-way, the process leaves a ``NAME.partial``."""
+    path = Path(path)
+    if path.is_dir() and path.suffix != PARTIAL_SUFFIX:
+        partial = path.with_name(path.name + PARTIAL_SUFFIX)
+        shutil.rmtree(partial, ignore_errors=True)
+        path = path.rename(partial)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -64,6 +78,9 @@ class AtomicBackend(LocalBackend):
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
         write_atomically(filepath, obj.encode(encoding))
+
+    def rmtree(self, dir_path: str | Path) -> None:
+        remove_folder(dir_path)
 
 
 register_backend(ATOMIC, AtomicBackend, force=True)

@@ -14,6 +14,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ..checkpoint.sharded import is_sharded
 from ..errors import UserError
 from ..registry import HOOKS
 from .atomic import ATOMIC, remove_partial_files, write_atomically
@@ -197,7 +198,10 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
 
 
 def is_complete(path: str | Path) -> bool:
-    """Whether ``path`` is a whole file of torch.save: a zip, whose directory comes last."""
+    """Whether ``path`` is a whole file of torch.save (a zip, whose directory comes last), or a
+    folder that FSDP or DeepSpeed has written to its end."""
+    if os.path.isdir(path):
+        return is_sharded(path) or any(Path(path).glob("*model_states.pt"))
     return os.path.isfile(path) and zipfile.is_zipfile(path)
 
 

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..checkpoint.reading import SHELLS
 from ..errors import UserError
 from ..registry import HOOKS
 
@@ -54,7 +55,7 @@ class FiniteLossHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = getattr(runner.model, "module", runner.model)
         weights = checkpoint["state_dict"]
-        for name, _ in model.named_parameters():
+        for name in (SHELLS.sub("", name) for name, _ in model.named_parameters()):
             if name in weights and not torch.isfinite(weights[name]).all():
                 raise UserError(
                     f"weights are no longer finite after iteration {runner.iter} (first: {name}); "

@@ -1,0 +1,144 @@
+"""DDP and FSDP by mmengine's strategies train what one process trains, and resume anywhere."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.digits import ARCH, PER_EPOCH, train
+from tests.engine.processes import on_ranks
+from vit_backbones import UserError, VisionTransformer, load_checkpoint
+from vit_backbones.checkpoint import sharded
+from vit_backbones.checkpoint.reading import read_state_dict
+from vit_backbones.engine.checkpoint_hook import find_checkpoint, is_complete
+
+ROOT = Path(__file__).parents[2]
+
+
+def together(processes: int, work_dir: Path, **changes: Any) -> list[float]:
+    """The losses of a run of several processes."""
+    answers = on_ranks(processes, train_rank, work_dir, processes, changes)
+    for answer in answers:
+        assert isinstance(answer, list), answer
+        np.testing.assert_allclose(answer, answers[0], rtol=1e-7)
+    return answers[0]
+
+
+def train_rank(work_dir: Path, processes: int, changes: dict[str, Any]) -> list[float]:
+    return train(work_dir, processes, launcher="pytorch", **changes)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> list[float]:
+    losses = train(tmp_path_factory.mktemp("alone"))
+    assert len(losses) == len(set(losses)) == 3 * PER_EPOCH
+    return losses
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_train_what_one_trains(strategy, alone, tmp_path):
+    np.testing.assert_allclose(together(2, tmp_path, strategy=strategy), alone, rtol=1e-5)
+
+
+SHARDED = {"strategy": "fsdp", "strategy.state_dict_cfg": "sharded"}
+
+
+@pytest.fixture(scope="module")
+def folder(alone, tmp_path_factory) -> Path:
+    """Work folder of two processes, killed in the last epoch, that recompute their activations."""
+    work_dir = tmp_path_factory.mktemp("sharded")
+    recompute = {"strategy.activation_checkpointing.check_fn": "vit_backbones.is_encoder_block"}
+    losses = together(2, work_dir, kill=2 * PER_EPOCH + 1, **SHARDED, **recompute)
+    np.testing.assert_allclose(losses, alone[: 2 * PER_EPOCH + 1], rtol=1e-5)
+    return work_dir
+
+
+def copy(folder: Path, target: Path) -> Path:
+    return Path(shutil.copytree(folder, target / "copy"))
+
+
+def test_a_sharded_checkpoint_is_a_folder_with_a_file_of_each_process(folder):
+    checkpoint = folder / "epoch_2.pth"
+    assert find_checkpoint(folder) == str(checkpoint)
+    names = {path.name for path in checkpoint.iterdir()}
+    assert names == {".metadata", "state.pth", "__0_0.distcp", "__1_0.distcp"}
+    assert not (folder / "epoch_1.pth").exists()  # max_keep_ckpts=1
+    assert not list(folder.glob("*.partial"))
+
+
+def test_a_sharded_checkpoint_resumes_on_another_number_of_processes(folder, alone, tmp_path):
+    losses = together(3, copy(folder, tmp_path), resume="auto", **SHARDED)
+    np.testing.assert_allclose(losses, alone[2 * PER_EPOCH :], rtol=1e-5)
+
+
+def test_a_sharded_checkpoint_resumes_without_a_strategy(folder, alone, tmp_path):
+    losses = train(copy(folder, tmp_path), resume="auto")
+    np.testing.assert_allclose(losses, alone[2 * PER_EPOCH :], rtol=1e-5)
+
+
+def test_load_checkpoint_reads_the_encoder_out_of_a_sharded_checkpoint(folder, tmp_path):
+    checkpoint = folder / "epoch_2.pth"
+    model = VisionTransformer(ARCH, img_size=16, patch_size=4)
+    load_checkpoint(model, checkpoint, quiet=True)
+    weights = read_state_dict(checkpoint)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[f"backbone.{name}"]), name
+    whole = train_whole(tmp_path, 2)
+    for name, value in whole.items():
+        if name.endswith("qkv.bias"):  # the keys' bias has no gradient but rounding errors
+            continue
+        torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6)
+
+
+def train_whole(work_dir: Path, epochs: int) -> dict[str, torch.Tensor]:
+    """Weights after some of the epochs of a run of one process."""
+    train(work_dir, kill=epochs * PER_EPOCH)
+    return read_state_dict(work_dir / f"epoch_{epochs}.pth")
+
+
+def test_one_file_resumes_under_fsdp_and_without(alone, tmp_path):
+    """A file of FSDP without it, and a file of that run under FSDP again."""
+    together(2, tmp_path, strategy="fsdp", kill=PER_EPOCH + 1)
+    assert (tmp_path / "epoch_1.pth").is_file()
+    losses = train(tmp_path, resume="auto", kill=2 * PER_EPOCH + 1)
+    np.testing.assert_allclose(losses, alone[PER_EPOCH : 2 * PER_EPOCH + 1], rtol=1e-5)
+    losses = together(2, tmp_path, strategy="fsdp", resume="auto")
+    np.testing.assert_allclose(losses, alone[2 * PER_EPOCH :], rtol=1e-5)
+
+
+def test_what_could_run_code_is_refused(folder, tmp_path):
+    checkpoint = copy(folder, tmp_path) / "epoch_2.pth"
+    ran = tmp_path / "ran"
+
+    class Code:
+        def __reduce__(self):
+            return os.mkdir, (str(ran),)
+
+    (checkpoint / ".metadata").write_bytes(pickle.dumps(Code()))
+    with pytest.raises(UserError, match="could run code"):
+        read_state_dict(checkpoint)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", [".metadata", "state.pth", "__1_0.distcp"])
+def test_a_damaged_part_is_named(name, folder, tmp_path):
+    checkpoint = copy(folder, tmp_path) / "epoch_2.pth"
+    content = (checkpoint / name).read_bytes()
+    (checkpoint / name).write_bytes(content[: len(content) // 3])
+    with pytest.raises(UserError, match=r"epoch_2\.pth"):
+        sharded.read_sharded(checkpoint)
+
+
+def test_a_folder_without_its_last_file_is_no_checkpoint(folder, tmp_path):
+    work_dir = copy(folder, tmp_path)
+    (work_dir / "epoch_2.pth" / ".metadata").unlink()
+    assert not is_complete(work_dir / "epoch_2.pth")
+    with pytest.raises(UserError, match="folder"):
+        read_state_dict(work_dir / "epoch_2.pth")
