@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from tests.engine.toy import Killed, KillHook
@@ -31,9 +32,8 @@ ARGUMENTS = dict(
     no_validate=False,
 )
 ARCH = dict(embed_dims=16, depth=2, num_heads=2, mlp_ratio=2)
+VIT = {"model.backbone.arch": ARCH, "model.head.in_channels": 16}
 SMALL = {
-    "model.backbone.arch": ARCH,
-    "model.head.in_channels": 16,
     "train_dataloader.dataset.indices": 48,
     "train_dataloader.num_workers": 0,
     "val_dataloader.dataset.indices": 24,
@@ -62,23 +62,35 @@ class Losses(Hook):
         self.values.append(outputs["loss"].item())
 
 
-def train(work_dir: Path, processes: int = 1, kill: int | None = None, **changes: Any) -> Any:
-    """Losses of the iterations of a run, here or as one of several processes.
+def config(work_dir: Path, processes: int = 1, **changes: Any) -> Config:
+    """Of a run in which all processes together take batches of 12.
 
     Args:
-        kill: Ends it at this iteration as a kill does.
         changes: Of the command line's arguments and, with a dot, of the config.
     """
     options = {key: value for key, value in changes.items() if key not in ARGUMENTS}
     arguments = {key: value for key, value in changes.items() if key in ARGUMENTS}
     size = {"train_dataloader.batch_size": BATCH // processes}
-    experiment = {"experiment_name": f"{work_dir.name}_{kill}"}
-    arguments["cfg_options"] = {**SMALL, **size, **experiment, **options}
+    if arguments.get("config", "vit_digits") == "vit_digits":
+        size |= VIT
+    arguments["cfg_options"] = {**SMALL, **size, **options}
     cfg = training.training_config(
         Namespace(**{**ARGUMENTS, "work_dir": str(work_dir), **arguments})
     )
     for hook in ("convergence_plot", "progress", "summary"):  # seconds
         del cfg.default_hooks[hook]
+    return cfg
+
+
+def train(work_dir: Path, processes: int = 1, kill: int | None = None, **changes: Any) -> Any:
+    """Losses of the iterations of a run, here or as one of several processes.
+
+    Args:
+        kill: Ends it at this iteration as a kill does.
+        changes: As of `config`.
+    """
+    cfg = config(work_dir, processes, **changes)
+    cfg.experiment_name = f"{work_dir.name}_{kill}"  # mmengine keeps a message hub for each
     runner = training.build_runner(cfg)
     losses = Losses()
     runner.register_hook(losses)

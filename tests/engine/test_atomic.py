@@ -47,3 +47,16 @@ def test_leftovers_are_cleared_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_partial_files(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["a.pth", "partial"]
+
+
+def test_a_folder_is_absent_before_its_files_are(tmp_path, monkeypatch):
+    """A kill while it is deleted leaves something that nobody takes for the folder."""
+    folder = tmp_path / "epoch_1.pth"
+    folder.mkdir()
+    (folder / "part").touch()
+    monkeypatch.setattr(atomic.shutil, "rmtree", lambda path, ignore_errors: None)
+    atomic.remove_folder(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_1.pth.partial"]
+    monkeypatch.undo()
+    atomic.remove_partial_files(tmp_path)
+    assert not list(tmp_path.iterdir())

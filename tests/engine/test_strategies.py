@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine.digits import ARCH, PER_EPOCH, train
-from tests.engine.processes import on_ranks
+from tests.engine.digits import ARCH, PER_EPOCH, config, train
+from tests.engine.processes import free_port, on_ranks
 from vit_backbones import UserError, VisionTransformer, load_checkpoint
 from vit_backbones.checkpoint import sharded
 from vit_backbones.checkpoint.reading import read_state_dict
@@ -45,6 +48,14 @@ def alone(tmp_path_factory) -> list[float]:
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_train_what_one_trains(strategy, alone, tmp_path):
     np.testing.assert_allclose(together(2, tmp_path, strategy=strategy), alone, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["swin_digits", "mvit_digits"])
+def test_swin_and_mvit_are_sharded_by_block(name, tmp_path):
+    """Two steps; nothing computes a block's parameters outside of the block."""
+    losses = together(2, tmp_path / "two", strategy="fsdp", config=name, kill=2)
+    assert len(set(losses)) == 2
+    np.testing.assert_allclose(losses, train(tmp_path / "one", config=name, kill=2), rtol=1e-5)
 
 
 SHARDED = {"strategy": "fsdp", "strategy.state_dict_cfg": "sharded"}
@@ -142,3 +153,43 @@ def test_a_folder_without_its_last_file_is_no_checkpoint(folder, tmp_path):
     assert not is_complete(work_dir / "epoch_2.pth")
     with pytest.raises(UserError, match="folder"):
         read_state_dict(work_dir / "epoch_2.pth")
+
+
+DIES = """
+import os
+from mmengine.hooks import Hook
+from vit_backbones.registry import HOOKS
+
+@HOOKS.register_module()
+class Dies(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == {at}:
+            os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_worker_that_dies_ends_the_run_with_its_reason(alone, tmp_path):
+    """As a person starts it; the run then resumes from its last checkpoint."""
+    work_dir, at = tmp_path / "run", 2 * PER_EPOCH + 1
+    cfg = config(work_dir, 2, strategy="fsdp", launcher="pytorch")
+    cfg.custom_imports.imports.append("dies")
+    cfg.custom_hooks.append(dict(type="vit_backbones.Dies"))
+    cfg.dump(tmp_path / "dying.py")
+    (tmp_path / "dies.py").write_text(DIES.format(at=at))
+    arguments = [tmp_path / "dying.py", "--launcher", "pytorch", "--work-dir", work_dir]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+        + [f"--master-port={free_port()}", ROOT / "tools" / "train.py", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    cause = done.stderr[done.stderr.index("Root Cause") :]
+    assert re.search(r"rank +: 1 ", cause), cause
+    assert "Signal 9 (SIGKILL) received by PID" in cause
+    assert "Process 0 of this run has lost another one" in done.stderr
+    losses = together(2, work_dir, strategy="fsdp", resume="auto")
+    np.testing.assert_allclose(losses, alone[2 * PER_EPOCH :], rtol=1e-5)

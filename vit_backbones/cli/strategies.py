@@ -35,6 +35,7 @@ def fit_strategy(cfg: Config) -> None:
     if not strategy:
         return
     cfg.runner_type = "FlexibleRunner"
+    cfg.setdefault("env_cfg", {})
     kind = str(strategy.get("type")).rsplit(".", 1)[-1]
     if cfg.get("launcher", "none") == "none" and kind != "SingleDeviceStrategy":
         raise UserError(
