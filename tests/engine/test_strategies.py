@@ -174,12 +174,13 @@ def test_a_worker_that_dies_ends_the_run_with_its_reason(alone, tmp_path):
     cfg = config(work_dir, 2, strategy="fsdp", launcher="pytorch")
     cfg.custom_imports.imports.append("dies")
     cfg.custom_hooks.append(dict(type="vit_backbones.Dies"))
-    cfg.dump(tmp_path / "dying.py")
+    settings = (f"{key} = {value!r}\n" for key, value in cfg.to_dict().items())
+    (tmp_path / "dying.py").write_text("".join(settings))
     (tmp_path / "dies.py").write_text(DIES.format(at=at))
-    arguments = [tmp_path / "dying.py", "--launcher", "pytorch", "--work-dir", work_dir]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+    train = [str(ROOT / "tools" / "train.py"), str(tmp_path / "dying.py"), "--launcher", "pytorch"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-        + [f"--master-port={free_port()}", ROOT / "tools" / "train.py", *map(str, arguments)],
+        [sys.executable, *torchrun, *train, "--work-dir", str(work_dir)],
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
         capture_output=True,
         text=True,

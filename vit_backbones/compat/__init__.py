@@ -10,6 +10,7 @@ import sys
 from . import (
     checkpoints,
     config_names,
+    deepspeed,
     flexible_runner,
     fsdp,
     mmcv_ops,
@@ -24,6 +25,7 @@ REPAIRS = (
     mmcv_version.REPAIR,
     checkpoints.REPAIR,
     config_names.REPAIR,
+    deepspeed.REPAIR,
     flexible_runner.REPAIR,
     fsdp.REPAIR,
     transformers_names.REPAIR,
