@@ -79,10 +79,5 @@ model = dict(
     test_cfg=dict(max_per_img=30),
 )
 
-optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
-    paramwise_cfg=dict(
-        custom_keys=dict(backbone=dict(lr_mult=0.3)),
-    ),
-)
-train_cfg = dict(max_epochs=18, val_interval=3)
+optim_wrapper = dict(optimizer=dict(lr=8e-4))
+train_cfg = dict(max_epochs=4)

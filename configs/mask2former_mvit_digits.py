@@ -37,7 +37,7 @@ model = dict(
         patch_kernel=7,
         patch_stride=4,
         kv_stride=2,
-        img_size=128,
+        img_size=112,
         out_indices=(0, 1),
         init_cfg=dict(type="Pretrained", checkpoint="work_dirs/mvit_digits"),
     ),
@@ -125,11 +125,10 @@ optim_wrapper = dict(
     optimizer=dict(lr=7e-4),
     paramwise_cfg=dict(
         custom_keys=dict(
-            backbone=dict(lr_mult=0.3),
             query_embed=dict(decay_mult=0.0),
             query_feat=dict(decay_mult=0.0),
             level_embed=dict(decay_mult=0.0),
         ),
     ),
 )
-train_cfg = dict(max_epochs=18, val_interval=3)
+train_cfg = dict(max_epochs=4)

@@ -18,7 +18,7 @@ model = dict(
         _delete_=True,
         type="vit_backbones.VisionTransformer",
         arch=dict(embed_dims=64, depth=4, num_heads=2, mlp_ratio=2),
-        img_size=128,
+        img_size=112,
         patch_size=8,
         out_type="featmap",
         init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_digits"),
@@ -53,10 +53,5 @@ model = dict(
 val_evaluator = dict(metric=["bbox", "segm"])
 test_evaluator = val_evaluator
 
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-3),
-    paramwise_cfg=dict(
-        custom_keys=dict(backbone=dict(lr_mult=0.3)),
-    ),
-)
-train_cfg = dict(max_epochs=15, val_interval=3)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_epochs=4)

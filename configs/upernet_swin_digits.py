@@ -41,7 +41,5 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-3),
-)
-train_cfg = dict(max_epochs=20, val_interval=4)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+train_cfg = dict(max_epochs=5)

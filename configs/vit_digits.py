@@ -70,7 +70,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, end=3, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=3, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=150, val_interval=1)
+train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=64)

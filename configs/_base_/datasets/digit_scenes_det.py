@@ -16,12 +16,13 @@ data_preprocessor = dict(
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True),
-    dict(type="Resize", scale=(112, 112), keep_ratio=True),
+    dict(type="Resize", scale=(96, 96), keep_ratio=True),
+    dict(type="PhotoMetricDistortion"),  # there are but two photographs
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(112, 112), keep_ratio=True),
+    dict(type="Resize", scale=(96, 96), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(
         type="PackDetInputs",

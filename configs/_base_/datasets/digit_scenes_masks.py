@@ -1,16 +1,17 @@
-"""Digit scenes with instance masks, at 128 pixels."""
+"""Digit scenes with instance masks, at 112 pixels."""
 
 _base_ = ["digit_scenes_det.py"]
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
+    dict(type="Resize", scale=(112, 112), keep_ratio=True),
+    dict(type="PhotoMetricDistortion"),  # there are but two photographs
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(128, 128), keep_ratio=True),
+    dict(type="Resize", scale=(112, 112), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(
         type="PackDetInputs",

@@ -10,6 +10,7 @@ train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
     dict(type="Resize", scale=(128, 128), keep_ratio=True),
+    dict(type="PhotoMetricDistortion"),  # there are but two photographs
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
