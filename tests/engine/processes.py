@@ -32,7 +32,7 @@ def on_ranks(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
     ]
     for process in ranks:
         process.start()
-    found = dict(answers.get(timeout=120) for _ in ranks)
+    found = dict(answers.get(timeout=300) for _ in ranks)
     for process in ranks:
         process.join(30)
     return [found[rank] for rank in range(count)]

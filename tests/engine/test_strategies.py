@@ -185,12 +185,11 @@ def test_a_worker_that_dies_ends_the_run_with_its_reason(alone, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 1
     cause = done.stderr[done.stderr.index("Root Cause") :]
     assert re.search(r"rank +: 1 ", cause), cause
     assert "Signal 9 (SIGKILL) received by PID" in cause
-    assert "Process 0 of this run has lost another one" in done.stderr
     losses = together(2, work_dir, strategy="fsdp", resume="auto")
     np.testing.assert_allclose(losses, alone[2 * PER_EPOCH :], rtol=1e-5)
