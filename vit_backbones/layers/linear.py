@@ -24,14 +24,23 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x weight^T + bias: (..., in), (out, in), (out,) -> (..., out)."""
-    if not _takes_onednn(x, weight):
+    if not takes_onednn(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _OneDNNLinear.apply(x, weight, bias)
     return _onednn(x, weight, bias)
 
 
-def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN applies it
+    to a result in the cache."""
+    if torch.is_grad_enabled() or not takes_onednn(x, weight):
+        return F.gelu(linear(x, weight, bias))
+    return _onednn(x, weight, bias, "gelu")
+
+
+def takes_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether :func:`linear` computes their product in oneDNN."""
     return (
         _AVAILABLE
         and not torch.compiler.is_compiling()
@@ -44,8 +53,8 @@ def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "none")
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .chunks import computes_in_parts
+from .gelu_mlp import Weights, gelu_mlp
 from .linear import Linear
 
 
@@ -42,9 +44,29 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden_dim, out_dim or dim)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """(..., dim) -> (..., out_dim), of ``norm(x)`` where a norm is given."""
+        parts = [self] if norm is None else [self, norm]
+        if self._is_gelu_mlp(norm) and computes_in_parts(x, *parts):
+            weights = Weights(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+            if norm is None:
+                return gelu_mlp(x, weights, 0.0)
+            weights = weights._replace(norm_weight=norm.weight, norm_bias=norm.bias)
+            return gelu_mlp(x, weights, norm.eps)
+        x = x if norm is None else norm(x)
         x = self.drop(self.act(self.fc1(x)))
         return self.drop(self.fc2(x))
+
+    def _is_gelu_mlp(self, norm: nn.LayerNorm | None) -> bool:
+        """Nothing but the norm, two linear layers and a GELU: no dropout, and none of them replaced
+        (by parametrizations or low-rank adapters, for instance)."""
+        return (
+            (norm is None or (type(norm) is nn.LayerNorm and norm.bias is not None))
+            and type(self.fc1) is type(self.fc2) is Linear
+            and type(self.act) is nn.GELU
+            and self.act.approximate == "none"
+            and not (self.drop.p and self.drop.training)
+        )
 
 
 class SwiGLU(nn.Module):
@@ -65,8 +87,9 @@ class SwiGLU(nn.Module):
         self.fc2 = Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x: Tensor) -> Tensor:
-        a, b = self.fc1(x).chunk(2, dim=-1)
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
+        """(..., dim) -> the same, of ``norm(x)`` where a norm is given."""
+        a, b = self.fc1(x if norm is None else norm(x)).chunk(2, dim=-1)
         return self.drop(self.fc2(self.drop(F.silu(a) * b)))
 
 

@@ -1,0 +1,112 @@
+"""fc2(gelu(fc1(norm(x)))) part by part, with its gradient written out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .chunks import gradients, records_gradients, split_rows
+from .linear import linear, linear_gelu
+
+
+class Weights(NamedTuple):
+    """Of the linear layers, (out, in) and (out,), and of the norm before them, where there is
+    one."""
+
+    fc1_weight: Tensor
+    fc1_bias: Tensor
+    fc2_weight: Tensor
+    fc2_bias: Tensor
+    norm_weight: Tensor | None = None
+    norm_bias: Tensor | None = None
+
+
+def gelu_mlp(x: Tensor, weights: Weights, eps: float) -> Tensor:
+    """(..., dim) -> (..., out_dim), float32 on the CPU.
+
+    Without gradients, a part of the hidden layer exists at a time. With them, x and the hidden
+    layer before its GELU are kept, half of what autograd keeps: norm and GELU are computed again.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    if records_gradients(x, *weights):
+        out = _GeluMlp.apply(eps, rows, *weights)
+    else:
+        out = x.new_empty(rows.shape[0], weights.fc2_weight.shape[0])
+        width = weights.fc1_weight.shape[0]
+        for part, result in zip(split_rows(rows, width), split_rows(out, width)):
+            result.copy_(_definition(eps, part, *weights))
+    return out.reshape(*x.shape[:-1], -1)
+
+
+def _definition(eps: float, x: Tensor, *weights: Tensor | None) -> Tensor:
+    w1, b1, w2, b2, *norm = weights
+    return linear(linear_gelu(_norm(eps, x, *norm), w1, b1), w2, b2)
+
+
+def _norm(eps: float, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return x if weight is None else F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+class _GeluMlp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, eps: float, x: Tensor, *weights: Tensor | None) -> Tensor:
+        w1, b1, w2, b2, *norm = weights
+        width, hidden = w1.shape[0], []
+        out = x.new_empty(x.shape[0], w2.shape[0])
+        for part, result in zip(split_rows(x, width), split_rows(out, width)):
+            hidden.append(linear(_norm(eps, part, *norm), w1, b1))
+            result.copy_(linear(F.gelu(hidden[-1]), w2, b2))
+        ctx.eps = eps
+        ctx.save_for_backward(x, *weights, *hidden)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        eps, need = ctx.eps, ctx.needs_input_grad[1:]
+        saved = ctx.saved_tensors
+        inputs, hidden = saved[: len(need)], saved[len(need) :]
+        if torch.is_grad_enabled():
+            return None, *gradients(lambda *i: _definition(eps, *i), inputs, need, gradient)
+
+        x, w1, _, w2, _, *norm = inputs
+        dx, *sums = [torch.zeros_like(i) if n else None for i, n in zip(inputs, need)]
+        dw1, db1, dw2, db2, *dnorm = sums
+        width = w1.shape[0]
+        parts = zip(split_rows(x, width), hidden, split_rows(gradient, width))
+        dx_parts = split_rows(dx, width) if need[0] else ()
+        for i, (part, before, g) in enumerate(parts):
+            _add_gradients(dw2, db2, g, F.gelu(before))
+            g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None), before)
+            _add_gradients(dw1, db1, g, _norm(eps, part, *norm))
+            if not any((need[0], *need[5:])):
+                continue
+            g = linear(g, w1.t(), None)
+            if norm[0] is not None:
+                g, *affine = _norm_backward(eps, g, part, *norm)
+                for total, term in zip(dnorm, affine):
+                    if total is not None:
+                        total += term
+            if need[0]:
+                dx_parts[i].copy_(g)
+        return None, dx, *sums
+
+
+def _add_gradients(dweight: Tensor | None, dbias: Tensor | None, g: Tensor, x: Tensor) -> None:
+    """Those of a linear layer, for rows g of its result's gradient and x of its input."""
+    if dweight is not None:
+        dweight.addmm_(g.t(), x)
+    if dbias is not None:
+        dbias += g.sum(0)
+
+
+def _norm_backward(
+    eps: float, g: Tensor, x: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    shape = x.shape[-1:]
+    _, mean, rstd = torch.native_layer_norm(x, shape, weight, bias, eps)
+    return torch.ops.aten.native_layer_norm_backward(
+        g, x, shape, mean, rstd, weight, bias, [True] * 3
+    )
