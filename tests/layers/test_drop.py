@@ -24,6 +24,50 @@ def test_drop_path_is_the_identity_in_evaluation_and_at_rate_zero() -> None:
     assert DropPath(0.0).train()(x) is x
 
 
+def test_drop_path_computes_only_what_it_keeps() -> None:
+    """x + branch(x) / (1 - rate) for those kept, x for others, and so the gradients."""
+    torch.manual_seed(0)
+    drop, weight = DropPath(0.4).train(), torch.tensor(2.0, requires_grad=True)
+    sizes = []
+    for _ in range(500):
+        x = torch.rand(8, 3, requires_grad=True)
+        rows = []
+        out = drop.add(x, lambda x, rows=rows: rows.append(len(x)) or weight * x.square())
+        kept = (out != x).all(1)
+        factor = kept[:, None] / 0.6
+        torch.testing.assert_close(out, x + factor * 2 * x.square())
+        dx, dweight = torch.autograd.grad(out.sum(), (x, weight))
+        torch.testing.assert_close(dx, 1 + factor * 4 * x)
+        torch.testing.assert_close(dweight, (factor * x.square()).sum())
+        assert rows == [max(1, kept.sum())]
+        sizes.append(kept.sum().item())
+    assert sum(sizes) / 4000 == pytest.approx(0.6, abs=0.03)
+    assert len(set(sizes)) > 4  # each sample for itself
+
+
+def test_drop_path_keeps_the_graph_where_all_are_dropped() -> None:
+    """Distributed training wants a gradient for each parameter."""
+    torch.manual_seed(0)
+    weight = torch.tensor(2.0, requires_grad=True)
+    x = torch.ones(2, 3)
+    out = DropPath(1 - 1e-9).train().add(x, lambda x: weight * x)
+    assert torch.equal(out, x)
+    out.sum().backward()
+    assert weight.grad == 0
+
+
+@pytest.mark.parametrize("drop", [DropPath(0.0).train(), DropPath(0.9).eval()])
+def test_drop_path_adds_all_otherwise(drop: DropPath) -> None:
+    assert torch.equal(drop.add(torch.ones(3, 2), lambda x: 2 * x), torch.full((3, 2), 3.0))
+
+
+def test_drop_path_compiles_into_one_graph() -> None:
+    drop = DropPath(0.5).train()
+    add = torch.compile(lambda x: drop.add(x, torch.square), fullgraph=True, backend="eager")
+    out = add(torch.full((1000, 1), 2.0))
+    assert set(out.unique().tolist()) == {2.0, 10.0}
+
+
 def test_rates_grow_linearly_from_zero() -> None:
     assert drop_path_rates(0.3, 4) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert drop_path_rates(0.3, 1) == [0]

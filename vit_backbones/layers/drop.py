@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,23 @@ class DropPath(nn.Module):
         keep = 1.0 - self.rate
         mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
         return x * (mask / keep)
+
+    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """``x + self(branch(x))`` for a branch that treats samples apart and keeps their shape; it
+        isn't computed for samples that drop it."""
+        if self.rate == 0.0 or not self.training:
+            return x + branch(x)
+        if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level():
+            return x + self(branch(x))  # a graph has one shape, whatever is drawn
+        keep = 1.0 - self.rate
+        kept = torch.rand(x.shape[0]) < keep  # drawn on the CPU: no device is waited for
+        # One sample stays, times zero, where all are dropped: parameters keep their gradients.
+        rows = kept.nonzero().flatten() if kept.any() else torch.zeros(1, dtype=torch.long)
+        factor = float(kept.any()) / keep
+        if len(rows) == x.shape[0]:
+            return torch.add(x, branch(x), alpha=factor)
+        rows = rows.to(x.device, non_blocking=True)
+        return x.index_add(0, rows, branch(x.index_select(0, rows)), alpha=factor)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3g}"
