@@ -10,10 +10,12 @@ import torch
 from timm.layers import resize_rel_pos_bias_table_simple
 from torch import nn
 
-from tests.parity import random_images, randomize
+from tests.parity import random_images, randomize, relative_error
 from vit_backbones import SwinTransformer, UserError, build_backbone, list_backbones
 from vit_backbones.backbones.presets import get_preset
 from vit_backbones.complexity import count
+from vit_backbones.layers import chunks
+from vit_backbones.layers.shifted_window import plan_windows
 
 TINY = dict(embed_dims=16, depths=(1, 2, 2), num_heads=(1, 2, 4), window_size=4)
 ALL = (0, 1, 2)
@@ -237,6 +239,40 @@ def test_training_after_inference_mode(version):
     out.square().sum().backward()
     torch.testing.assert_close(out.detach(), expected)
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("floats", [2**21, 3000, 1])
+@pytest.mark.parametrize("version", [1, 2])
+def test_inference_by_parts(version, floats, monkeypatch):
+    """It gives what the blocks give in one piece, also where parts cut through images and
+    windows are padded."""
+    model = randomize(SwinTransformer(TINY, version=version, out_indices=ALL)).eval()
+    images = random_images(3, 75, 101)
+    expected = model(images)
+    monkeypatch.setattr(chunks, "FLOATS", floats)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            for ours, one_piece in zip(model(images), expected, strict=True):
+                assert relative_error(ours, one_piece) < 1e-5
+
+
+def test_inference_leaves_the_input_of_a_block():
+    """It may be an earlier output, or kept by a hook."""
+    block = randomize(SwinTransformer(TINY)).eval().layers[0].blocks[0]
+    x = torch.randn(2, 35, 16)
+    before = x.clone()
+    with torch.no_grad():
+        assert block(x, plan_windows((5, 7), 4, 2, x.device)).shape == x.shape
+    assert torch.equal(x, before)
+
+
+def test_inference_by_parts_is_for_blocks_that_nobody_watches():
+    model = randomize(SwinTransformer(TINY)).eval()
+    seen = []
+    model.layers[0].blocks[0].mlp.act.register_forward_hook(lambda *args: seen.append(args[2]))
+    with torch.no_grad():
+        model(random_images(2, 64, 64))
+    assert len(seen) == 1 and seen[0].shape[:2] == (2, 256)
 
 
 def test_trained_parameters_are_seen():

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..layers.chunks import computes_in_parts, records_gradients, split_rows
 from ..layers.drop import DropPath, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed
-from ..layers.shifted_window import WindowPlan, fit_window, plan_windows
+from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_windows
 from ..layers.shifted_window_attention import CosineWindowAttention, TableWindowAttention
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, resolve_indices
@@ -44,11 +45,28 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: WindowPlan) -> Tensor:
         """(B, h * w, dim) -> the same."""
+        recorded = self.training or records_gradients(x, *self.parameters())
+        if not recorded and computes_in_parts(x, self):
+            return self._infer_by_parts(x, plan)
         if self.post_norm:
-            x = x + self.drop_path(self.norm1(self.attn(x, plan)))
-            return x + self.drop_path(self.norm2(self.mlp(x)))
-        x = x + self.drop_path(self.attn(self.norm1(x), plan))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+            x = self.drop_path.add(x, lambda x: self.norm1(self.attn(x, plan)))
+            return self.drop_path.add(x, lambda x: self.norm2(self.mlp(x)))
+        x = self.drop_path.add(x, lambda x: self.attn(self.norm1(x), plan))
+        return self.drop_path.add(x, lambda x: self.mlp(x, self.norm2))
+
+    def _infer_by_parts(self, x: Tensor, plan: WindowPlan) -> Tensor:
+        """First some windows after the other, then some rows of the map."""
+        pre, post = (nn.Identity(), self.norm1) if self.post_norm else (self.norm1, nn.Identity())
+        windows = self.attn.attend_by_parts(x, pre, plan)
+        slots = flat_rows(plan.join.index, x.shape[0], plan.split.index.shape[0])
+        result = torch.empty_like(x, memory_format=torch.contiguous_format)
+        width = self.mlp.fc1.out_features
+        parts = (split_rows(t, width) for t in (slots, x.flatten(0, 1), result.flatten(0, 1)))
+        for slots, before, after in zip(*parts):
+            attended = self.attn.proj(windows.index_select(0, slots))
+            torch.add(before, post(attended), out=after)
+            after += self.norm2(self.mlp(after)) if self.post_norm else self.mlp(after, self.norm2)
+        return result
 
 
 class PatchMerging(nn.Module):

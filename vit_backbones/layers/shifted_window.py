@@ -108,6 +108,14 @@ def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
     return _take(windows.reshape(batch, -1, windows.shape[-1]), plan.join, plan.split)
 
 
+def blank_slots(plan: WindowPlan) -> Tensor | None:
+    """Whether a slot is padding, (windows, N, 1); None where none is."""
+    if not plan.split.blank.numel():
+        return None
+    blank = torch.zeros_like(plan.split.index, dtype=torch.bool)
+    return blank.index_fill_(0, plan.split.blank, True).reshape(-1, plan.window**2, 1)
+
+
 def _take(x: Tensor, there: Rows, back: Rows) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         return _TakeRows.apply(x, *there, *back)
@@ -117,8 +125,13 @@ def _take(x: Tensor, there: Rows, back: Rows) -> Tensor:
 def _take_rows(x: Tensor, index: Tensor, blank: Tensor) -> Tensor:
     """(B, n, C) -> (B, m, C)."""
     B, n, C = x.shape
-    rows = (index + torch.arange(B, device=x.device)[:, None] * n).flatten()
+    rows = flat_rows(index, B, n)
     return x.reshape(B * n, C).index_select(0, rows).reshape(B, -1, C).index_fill_(1, blank, 0.0)
+
+
+def flat_rows(index: Tensor, batch: int, n: int) -> Tensor:
+    """(m,) rows of (batch, n, ...), the same in each -> (batch * m,) of (batch * n, ...)."""
+    return (index + torch.arange(batch, device=index.device)[:, None] * n).flatten()
 
 
 class _TakeRows(torch.autograd.Function):

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .biased_attention import biased_attention
+from .chunks import split_rows
 from .linear import Linear, linear
 from .relative_bias import bias_from_table, log_spaced_offsets, resize_bias_table
-from .shifted_window import WindowPlan, join_windows, split_windows
+from .shifted_window import WindowPlan, blank_slots, flat_rows, join_windows, split_windows
 
 
 class ShiftedWindowAttention(nn.Module):
@@ -37,18 +39,48 @@ class ShiftedWindowAttention(nn.Module):
 
     def forward(self, x: Tensor, plan: WindowPlan) -> Tensor:
         """Tokens of the map (B, h * w, dim) -> the same."""
-        qkv = self.project(split_windows(x, plan)).unflatten(-1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        windows = self.attend(q, k, v, plan)
-        x = join_windows(windows.transpose(1, 2).flatten(2), plan, batch=x.shape[0])
+        bias = self.position_bias(plan.window)
+        windows = self.attend(split_windows(x, plan), bias, plan.mask)
+        x = join_windows(windows, plan, batch=x.shape[0])
         return self.proj_drop(self.proj(x))
+
+    def attend(self, windows: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """All but the projection of the result: (B * windows, N, dim) -> the same."""
+        qkv = self.project(windows).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        qkv, scale = self.scale(qkv)
+        dropout = self.attn_drop if self.training else 0.0
+        return biased_attention(qkv, bias, mask, scale, dropout).transpose(1, 2).flatten(2)
+
+    def attend_by_parts(self, x: Tensor, norm: nn.Module, plan: WindowPlan) -> Tensor:
+        """``attend`` on the windows of ``norm(x)``, a few at a time: tokens of the map
+        (B, h * w, dim) -> (B * slots, dim), in the order of the windows."""
+        N, bias = plan.window**2, self.position_bias(plan.window)
+        rows = flat_rows(plan.split.index, x.shape[0], x.shape[1])
+        numbers = torch.arange(rows.numel() // N, device=x.device) % (plan.split.index.numel() // N)
+        padding = blank_slots(plan)
+        out = x.new_empty(rows.numel(), x.shape[-1])
+        x = x.flatten(0, 1)
+        per_window = 3 * N * x.shape[-1]
+        parts = (split_rows(t.reshape(-1, N, *t.shape[1:]), per_window) for t in (rows, out))
+        for rows, result, window in zip(*parts, split_rows(numbers, per_window)):
+            windows = norm(x.index_select(0, rows.flatten())).unflatten(0, (-1, N))
+            if padding is not None:
+                windows.masked_fill_(padding[window], 0.0)
+            mask = None if plan.mask is None else plan.mask.index_select(0, window)
+            result.copy_(self.attend(windows, bias, mask))
+        return out
 
     def project(self, x: Tensor) -> Tensor:
         """(..., dim) -> queries, keys and values (..., 3 * dim)."""
         return self.qkv(x)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan) -> Tensor:
-        """The attention itself: (B * windows, heads, N, head_dim) each -> the same."""
+    def scale(self, qkv: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor, Tensor], float]:
+        """Queries, keys and values (3, B * windows, heads, N, head_dim), or a tuple of them, and
+        the factor of q k^T that is left to apply."""
+        raise NotImplementedError
+
+    def position_bias(self, window: int) -> Tensor:
+        """What is added to the logits in windows of that side, (heads, N, N)."""
         raise NotImplementedError
 
 
@@ -77,10 +109,11 @@ class TableWindowAttention(ShiftedWindowAttention):
         )
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan) -> Tensor:
-        bias = bias_from_table(self.relative_position_bias_table, plan.window, self.window)
-        dropout = self.attn_drop if self.training else 0.0
-        return biased_attention(q, k, v, bias, plan.mask, q.shape[-1] ** -0.5, dropout)
+    def scale(self, qkv: Tensor) -> tuple[Tensor, float]:
+        return qkv, qkv.shape[-1] ** -0.5
+
+    def position_bias(self, window: int) -> Tensor:
+        return bias_from_table(self.relative_position_bias_table, window, self.window)
 
 
 class CosineWindowAttention(ShiftedWindowAttention):
@@ -120,51 +153,17 @@ class CosineWindowAttention(ShiftedWindowAttention):
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         return linear(x, self.qkv.weight, bias)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, plan: WindowPlan) -> Tensor:
-        like = self.cpb_mlp[0].weight
-        offsets = log_spaced_offsets(plan.window, self.pretrained_window, like)
-        table = 16 * torch.sigmoid(self.cpb_mlp(offsets))
-        bias = bias_from_table(table, plan.window, plan.window)
+    def scale(self, qkv: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
+        q, k, v = qkv
         scale = self.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp()
-        q = (F.normalize(q, dim=-1) * scale).to(v.dtype)
-        k = F.normalize(k, dim=-1).to(v.dtype)
-        dropout = self.attn_drop if self.training else 0.0
-        return biased_attention(q, k, v, bias, plan.mask, 1.0, dropout)
+        q, k = F.normalize(q, dim=-1) * scale, F.normalize(k, dim=-1)
+        return (q.to(v.dtype), k.to(v.dtype), v), 1.0
 
-
-def biased_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    mask: Tensor | None,
-    scale: float,
-    dropout: float,
-) -> Tensor:
-    """softmax(scale q k^T + bias + mask) v.
-
-    Args:
-        q, k, v: (B * windows, heads, N, head_dim).
-        bias: (heads, N, N).
-        mask: (windows, 1, N, N) or None.
-        scale: Factor of q k^T.
-        dropout: Rate on the weights.
-    """
-    bias = bias.to(q.dtype)
-    if mask is not None:
-        bias = bias + mask.to(q.dtype)
-    if q.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
-        # scaled_dot_product_attention has no kernel for it, and is slower than this
-        logits = (q * scale) @ k.transpose(-2, -1)
-        if mask is not None:
-            logits = logits.unflatten(0, (-1, mask.shape[0]))
-        weights = (logits + bias).softmax(dim=-1).reshape(-1, *logits.shape[-3:])
-        return F.dropout(weights, dropout) @ v
-    if mask is None:
-        bias = bias[None]
-    else:
-        bias = bias.repeat(q.shape[0] // mask.shape[0], 1, 1, 1)
-    return F.scaled_dot_product_attention(q, k, v, bias, dropout, scale=scale)
+    def position_bias(self, window: int) -> Tensor:
+        like = self.cpb_mlp[0].weight
+        offsets = log_spaced_offsets(window, self.pretrained_window, like)
+        table = 16 * torch.sigmoid(self.cpb_mlp(offsets))
+        return bias_from_table(table, window, window)
 
 
 def _adapt_on_load(module: ShiftedWindowAttention, state_dict: dict, prefix: str, *_) -> None:
