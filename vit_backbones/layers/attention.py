@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .decomposed_attention import attend_with_decomposed_bias
 from .linear import Linear, linear
 from .relative import fold_decomposed_bias, resize_tables_on_load
 from .rope import apply_rotary
@@ -124,12 +125,13 @@ class SelfAttention(nn.Module):
             mask: Broadcasts to (B, heads, queries, keys), True where a query sees a key.
         """
         scale = self.scale
-        if self.has_rel_pos and grid is not None:
-            q, k, v = fold_decomposed_bias(
-                q, k, v, self.rel_pos_h, self.rel_pos_w, grid, grid, scale
-            )
-            scale = 1.0
         dropout = self.attn_drop if self.training else 0.0
+        if self.has_rel_pos and grid is not None:
+            position = self.rel_pos_h, self.rel_pos_w, grid, grid, scale
+            if mask is None and not dropout:
+                return attend_with_decomposed_bias(q, k, v, *position)
+            q, k, v = fold_decomposed_bias(q, k, v, *position)
+            scale = 1.0
         x = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout, scale=scale)
         return x[..., : self.head_dim]
 

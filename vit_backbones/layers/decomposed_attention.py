@@ -13,7 +13,7 @@ from .relative import decomposed_bias, fold_decomposed_bias
 
 # Scores that are held at a time: 1 MiB in float32, about a core's cache.
 _SCORES = 2**18
-_MIN_ROWS = 64  # fewer queries at a time make matrix products slow
+_MIN_ROWS = 128  # fewer queries at a time make matrix products slow
 
 
 def attend_with_decomposed_bias(
@@ -29,7 +29,7 @@ def attend_with_decomposed_bias(
     """softmax(scale q.k + q.Rh[row distance] + q.Rw[column distance]) v (ViTDet, MViTv2).
 
     On the CPU a part of the queries at a time, whose scores fit the cache; elsewhere (other devices
-    and precisions, class tokens, compiling, exporting, torch.func) one
+    and precisions, prefix tokens, compiling, exporting, torch.func) one
     ``scaled_dot_product_attention`` with the bias folded into queries and keys, whose heads are
     wider by the sum of the keys' sides.
 
@@ -43,7 +43,7 @@ def attend_with_decomposed_bias(
     Returns:
         The shape of q.
     """
-    if _takes_chunks(q, k, v, q_grid):
+    if _takes_chunks(q, k, v, q_grid, k_grid):
         bias = decomposed_bias(q, rel_pos_h, rel_pos_w, q_grid, k_grid)
         if torch.is_grad_enabled():
             return _ChunkedAttention.apply(q, k, v, *bias, scale)
@@ -53,7 +53,9 @@ def attend_with_decomposed_bias(
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]
 
 
-def _takes_chunks(q: Tensor, k: Tensor, v: Tensor, q_grid: tuple[int, int]) -> bool:
+def _takes_chunks(
+    q: Tensor, k: Tensor, v: Tensor, q_grid: tuple[int, int], k_grid: tuple[int, int]
+) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
@@ -62,6 +64,7 @@ def _takes_chunks(q: Tensor, k: Tensor, v: Tensor, q_grid: tuple[int, int]) -> b
         and q.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and q.shape[2] == q_grid[0] * q_grid[1]
+        and k.shape[2] == k_grid[0] * k_grid[1]
         and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
     )
 

@@ -10,7 +10,9 @@ def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
     """Zeros at the bottom and right of (B, C, H, W) until both sides divide by ``multiple`` (h,
     w)."""
     H, W = x.shape[-2:]
-    bottom, right = -H % multiple[0], -W % multiple[1]
+    # rounded up thus, and not by remainders, over which torch.compile broods where sizes vary
+    bottom = (H + multiple[0] - 1) // multiple[0] * multiple[0] - H
+    right = (W + multiple[1] - 1) // multiple[1] * multiple[1] - W
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
 
 

@@ -96,11 +96,16 @@ def fold_decomposed_bias(
     if q.device.type == "meta":
         # Nothing is computed here, only counted (complexity.py): the definition has no wider heads.
         return q * scale, k, v
-    bias = F.pad(torch.cat([bias_h, bias_w], dim=-1), (0, 0, prefix, 0))
+    bias = torch.cat([bias_h, bias_w], dim=-1)
 
     cell = torch.arange(kh * kw, device=k.device)
     onehot = torch.cat([F.one_hot(cell // kw, kh), F.one_hot(cell % kw, kw)], dim=-1).to(k.dtype)
-    onehot = F.pad(onehot, (0, 0, k.shape[2] - kh * kw, 0))
+    k_prefix = k.shape[2] - kh * kw
+    # not by a width of 0: compiled for varying sizes, that fails in the gradient (torch 2.12)
+    if prefix:
+        bias = F.pad(bias, (0, 0, prefix, 0))
+    if k_prefix:
+        onehot = F.pad(onehot, (0, 0, k_prefix, 0))
 
     q = torch.cat([q * scale, bias], dim=-1)
     k = torch.cat([k, onehot.expand(B, heads, -1, -1)], dim=-1)

@@ -13,12 +13,13 @@ def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple
     """
     B, H, W, C = x.shape
     wh, ww = window
-    bottom, right = -H % wh, -W % ww
-    if bottom or right:
-        x = F.pad(x, (0, 0, 0, right, 0, bottom))
-    Hp, Wp = H + bottom, W + right
-    x = x.reshape(B, Hp // wh, wh, Wp // ww, ww, C).transpose(2, 3)
-    return x.reshape(-1, wh * ww, C), (Hp, Wp)
+    # rounded up thus, and not by remainders, over which torch.compile broods where sizes vary
+    rows, columns = (H + wh - 1) // wh, (W + ww - 1) // ww
+    Hp, Wp = rows * wh, columns * ww
+    if (Hp, Wp) != (H, W):
+        x = F.pad(x, (0, 0, 0, Wp - W, 0, Hp - H))
+    x = x.reshape(B, rows, wh, columns, ww, C).transpose(2, 3)
+    return x.reshape(B * rows * columns, wh * ww, C), (Hp, Wp)
 
 
 def merge_windows(

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from .efficient_attention import EfficientAttention, KeysValues, check_positive
-from .window import merge_windows, partition_windows
 
 
 class WindowAttention(EfficientAttention):
@@ -44,20 +43,23 @@ class WindowAttention(EfficientAttention):
         self, q: Tensor, k: Tensor, v: Tensor, prefix: KeysValues, grid: tuple[int, int]
     ) -> Tensor:
         B, _, heads, head_dim = q.shape
-        padding = (-grid[0] % self.window[0], -grid[1] % self.window[1])
+        (h, w), (wh, ww) = grid, self.window
+        rows, columns = (h + wh - 1) // wh, (w + ww - 1) // ww  # of windows
+        padding = (rows * wh - h, columns * ww - w)
         fills = self.project(q.new_zeros(1, 1, heads * head_dim)) if any(padding) else (None,) * 3
 
         def cut(tokens: Tensor, fill: Tensor | None) -> Tensor:
-            x = tokens.flatten(2).unflatten(1, grid)
-            x = x if fill is None else _pad(x, fill.transpose(1, 2).reshape(1, 1, 1, -1), padding)
-            windows, _ = partition_windows(x, self.window)
-            return windows.unflatten(0, (B, -1)).unflatten(-1, (heads, head_dim))
+            x = tokens.reshape(B, h, w, heads * head_dim)
+            if fill is not None:
+                x = _pad(x, fill.transpose(1, 2).reshape(1, 1, 1, -1), padding)
+            x = x.reshape(B, rows, wh, columns, ww, heads, head_dim).transpose(2, 3)
+            return x.reshape(B, rows * columns, wh * ww, heads, head_dim)
 
         q, k, v = (cut(tokens, fill) for tokens, fill in zip((q, k, v), fills))
         x = self.attend_groups(q, k, v, prefix, self.window)
-        padded = (grid[0] + padding[0], grid[1] + padding[1])
-        x = merge_windows(x.flatten(0, 1).flatten(2), self.window, padded, grid)
-        return x.flatten(1, 2).unflatten(-1, (heads, head_dim))
+        x = x.reshape(B, rows, columns, wh, ww, heads, head_dim).transpose(2, 3)
+        x = x.reshape(B, rows * wh, columns * ww, heads, head_dim)[:, :h, :w]
+        return x.reshape(B, h * w, heads, head_dim)
 
 
 def _pad(x: Tensor, fill: Tensor, padding: tuple[int, int]) -> Tensor:
