@@ -141,6 +141,29 @@ def test_frozen_stages(stages: int) -> None:
     assert changed == {n for n, p in model.named_parameters() if p.requires_grad}
 
 
+def test_dropped_samples_are_not_computed() -> None:
+    model = tiny(drop_path_rate=0.5).train()
+    seen: dict[str, list[int]] = {"attn": [], "mlp": []}
+    for name, batches in seen.items():
+        getattr(model.blocks[-1], name).register_forward_pre_hook(
+            lambda _, inputs, batches=batches: batches.append(len(inputs[0]))
+        )
+    torch.manual_seed(0)
+    for _ in range(20):
+        model(random_images(8, *SIZE))
+    for batches in seen.values():
+        assert 0.3 < sum(batches) / (20 * 8) < 0.7
+
+
+def test_samples_with_patches_of_their_own_are_dropped_too() -> None:
+    """Each has its own RoPE then."""
+    model = tiny(drop_path_rate=0.5, patch_drop_rate=0.5, position="rope2d", out_type="raw").train()
+    (tokens,) = model(random_images(4, *SIZE))
+    assert tokens.shape == (4, 1 + 12, 16)
+    tokens.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
 @pytest.mark.parametrize("frozen_stages", [-1, 1])
 def test_activation_checkpointing_changes_no_gradient(frozen_stages: int) -> None:
     gradients = []

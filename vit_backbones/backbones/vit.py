@@ -47,8 +47,14 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, grid: tuple[int, int], rope: tuple[Tensor, Tensor] | None
     ) -> Tensor:
-        x = x + self.drop_path(self.ls1(self.attn(self.norm1(x), grid, rope)))
-        return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
+        def attend(x: Tensor) -> Tensor:
+            return self.ls1(self.attn(self.norm1(x), grid, rope))
+
+        if rope is not None and rope[0].ndim > 2:  # each sample has its own
+            x = x + self.drop_path(attend(x))
+        else:
+            x = self.drop_path.add(x, attend)
+        return self.drop_path.add(x, lambda x: self.ls2(self.mlp(x, self.norm2)))
 
 
 @MODELS.register_module()
