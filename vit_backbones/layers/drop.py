@@ -37,9 +37,9 @@ class DropPath(nn.Module):
         if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level():
             return x + self(branch(x))  # a graph has one shape, whatever is drawn
         keep = 1.0 - self.rate
-        kept = torch.rand(x.shape[0]) < keep  # drawn on the CPU: no device is waited for
+        kept = torch.rand(x.shape[0], device="cpu") < keep  # so that no device is waited for
         # One sample stays, times zero, where all are dropped: parameters keep their gradients.
-        rows = kept.nonzero().flatten() if kept.any() else torch.zeros(1, dtype=torch.long)
+        rows = kept.nonzero().flatten() if kept.any() else kept.new_zeros(1, dtype=torch.long)
         factor = float(kept.any()) / keep
         if len(rows) == x.shape[0]:
             return torch.add(x, branch(x), alpha=factor)
