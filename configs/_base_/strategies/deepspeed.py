@@ -1,10 +1,12 @@
-"""DeepSpeed's ZeRO (Rajbhandari et al. 2020), by mmengine's FlexibleRunner; it needs a GPU and
-pip install deepspeed.
+"""DeepSpeed's ZeRO (Rajbhandari et al. 2020), by mmengine's FlexibleRunner; pip install deepspeed.
 
-    tools/dist_train.sh configs/vit_l16_imagenet.py 8 --strategy deepspeed
+    tools/dist_train.sh configs/vit_l16_imagenet_384.py 8 --strategy deepspeed
 
 Stage 1 divides the optimizer's states, 2 gradients as well, 3 weights as well:
---cfg-options strategy.zero_optimization.stage=3. Checkpoints are folders of DeepSpeed's own.
+--cfg-options strategy.zero_optimization.stage=3. Checkpoints are folders in DeepSpeed's own format:
+resumed by as many processes, read by DeepSpeed as pickles (resume your own alone), and put together
+by the zero_to_fp32.py that it leaves beside them. mmengine's strategy shows them to no hook, so that
+an early stopping begins to count anew when a run is resumed.
 """
 
 runner_type = "FlexibleRunner"

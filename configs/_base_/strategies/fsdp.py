@@ -2,7 +2,7 @@
 Parallel; Zhao et al. 2023), by mmengine's FlexibleRunner. Each block of an encoder is gathered
 while it is computed.
 
-    tools/dist_train.sh configs/vit_l16_imagenet.py 8 --strategy fsdp
+    tools/dist_train.sh configs/vit_l16_imagenet_384.py 8 --strategy fsdp
 
 Checkpoints are single files, as without FSDP. For a model that no machine can hold, each process
 writes its own part: --cfg-options strategy.state_dict_cfg=sharded. Either resumes on any number of
