@@ -5,8 +5,8 @@
 Stage 1 divides the optimizer's states, 2 gradients as well, 3 weights as well:
 --cfg-options strategy.zero_optimization.stage=3. Checkpoints are folders in DeepSpeed's own format:
 resumed by as many processes, read by DeepSpeed as pickles (resume your own alone), and put together
-by the zero_to_fp32.py that it leaves beside them. mmengine's strategy shows them to no hook, so that
-an early stopping begins to count anew when a run is resumed.
+by the zero_to_fp32.py that it leaves beside them. mmengine's strategy shows them to no hook, so
+that an early stopping begins to count anew when a run is resumed.
 """
 
 runner_type = "FlexibleRunner"
