@@ -82,15 +82,16 @@ class _ChunkedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias_h, bias_w = ctx.saved_tensors
+        q, k, v, gradient = _as_matrices(q, k, v, gradient)
         dq, dbias_h, dbias_w = (torch.empty_like(t) for t in (q, bias_h, bias_w))
         dk, dv = torch.zeros_like(k), torch.zeros_like(v)
         for queries, keys in _chunks(q, k):
             weights = _weights(q[queries], k[keys], bias_h[queries], bias_w[queries], ctx.scale)
-            dv[keys] += weights.transpose(1, 2) @ gradient[queries]
+            dv[keys].baddbmm_(weights.transpose(1, 2), gradient[queries])
             dweights = gradient[queries] @ v[keys].transpose(1, 2)
             dscores = torch._softmax_backward_data(dweights, weights, -1, weights.dtype)
             dq[queries] = dscores @ k[keys]
-            dk[keys] += dscores.transpose(1, 2) @ q[queries]
+            dk[keys].baddbmm_(dscores.transpose(1, 2), q[queries])
             dscores = dscores.unflatten(-1, (bias_h.shape[-1], bias_w.shape[-1]))
             dbias_h[queries] = dscores.sum(-1)
             dbias_w[queries] = dscores.sum(-2)
@@ -99,10 +100,18 @@ class _ChunkedAttention(torch.autograd.Function):
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float):
     out = torch.empty_like(q)
+    q, k, v = _as_matrices(q, k, v)
     for queries, keys in _chunks(q, k):
         weights = _weights(q[queries], k[keys], bias_h[queries], bias_w[queries], scale)
         out[queries] = weights @ v[keys]
     return out
+
+
+def _as_matrices(q: Tensor, k: Tensor, *others: Tensor) -> list[Tensor]:
+    """Each head as a matrix without gaps, for faster products, where more than one chunk of the
+    queries needs the keys: for a single one the copies cost more than they save."""
+    several = _rows_at_once(q, k) < q.shape[2]
+    return [t.contiguous() if several else t for t in (q, k, *others)]
 
 
 def _weights(q: Tensor, k: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float) -> Tensor:
@@ -114,12 +123,17 @@ def _weights(q: Tensor, k: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float)
 def _chunks(q: Tensor, k: Tensor) -> Iterator[tuple[tuple, tuple]]:
     """Indices (sample, heads, queries) and (sample, heads) of parts whose scores fit the cache."""
     B, heads, Q, _ = q.shape
-    K = k.shape[2]
-    rows = min(Q, max(_SCORES // K, _MIN_ROWS))
-    rows = -(-Q // -(-Q // rows))  # the same number of chunks, all about as large
-    heads_at_once = max(_SCORES // (rows * K), 1)
+    rows = _rows_at_once(q, k)
+    heads_at_once = max(_SCORES // (rows * k.shape[2]), 1)
     for b in range(B):
         for first in range(0, heads, heads_at_once):
             keys = (b, slice(first, first + heads_at_once))
             for row in range(0, Q, rows):
                 yield (*keys, slice(row, row + rows)), keys
+
+
+def _rows_at_once(q: Tensor, k: Tensor) -> int:
+    """Queries of a chunk."""
+    Q, K = q.shape[2], k.shape[2]
+    rows = min(Q, max(_SCORES // K, _MIN_ROWS))
+    return -(-Q // -(-Q // rows))  # the same number of chunks, all about as large
