@@ -28,7 +28,7 @@ model = dict(
 
 slow = dict(lr_mult=0.1)
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", fused=True, lr=2e-4, weight_decay=1e-4),
     paramwise_cfg=dict(
         custom_keys=dict(backbone=slow, sampling_offsets=slow, reference_points=slow)
     ),

@@ -33,7 +33,7 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 
 optim_wrapper = dict(
     type="AmpOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999)),
+    optimizer=dict(type="AdamW", fused=True, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys=dict(relative_position_bias_table=dict(decay_mult=0.0)),

@@ -53,7 +53,7 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(
     type="AmpOptimWrapper",
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.1, betas=(0.9, 0.999)),
+    optimizer=dict(type="AdamW", fused=True, lr=1e-4, weight_decay=0.1, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
         layer_decay_rate=0.7,
         norm_decay_mult=0.0,

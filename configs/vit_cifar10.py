@@ -35,7 +35,7 @@ model = dict(
 
 optim_wrapper = dict(
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type="AdamW", fused=True, lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(layer_decay_rate=1.0),
 )
 param_scheduler = [

@@ -43,7 +43,7 @@ optim_wrapper = dict(
     type="AmpOptimWrapper",
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
     # big_vision's decay of 1e-4 is not multiplied by the learning rate of 1e-3; AdamW's is
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999)),
+    optimizer=dict(type="AdamW", fused=True, lr=1e-3, weight_decay=0.1, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
         layer_decay_rate=1.0, norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0
     ),

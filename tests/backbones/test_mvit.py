@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.parity import random_images
 from vit_backbones import MViT, UserError, build_backbone, list_backbones
 from vit_backbones.backbones.presets import get_preset
 from vit_backbones.complexity import count
@@ -124,6 +125,20 @@ def test_checkpointing_and_drop_path(settings, images):
     torch.testing.assert_close(model(images)[0], model(images)[0])
     rates = [block.drop_path.rate for block in model.blocks]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_dropped_samples_are_not_computed():
+    model = MViT(TINY, drop_path_rate=0.5).train()
+    seen: dict[str, list[int]] = {"attn": [], "mlp": []}
+    for name, batches in seen.items():
+        getattr(model.blocks[4], name).register_forward_pre_hook(
+            lambda _, inputs, batches=batches: batches.append(len(inputs[0]))
+        )
+    torch.manual_seed(0)
+    for _ in range(10):
+        model(random_images(16, 32, 32))
+    for batches in seen.values():
+        assert 0.4 < sum(batches) / (10 * 16) < 0.8  # rate 0.4
 
 
 def test_frozen_stages(images):

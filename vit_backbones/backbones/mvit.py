@@ -61,17 +61,21 @@ class MultiscaleBlock(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
         """Tokens (B, P + h * w, dim) on the grid (h, w) -> tokens (B, P + h' * w', out_dim) on the
         grid (h', w'), P prefix tokens first; also the new grid."""
-        y = self.norm1(x)
-        attended, new_grid = self.attn(y, grid)
-        if self.widens_attention:
-            x = self.proj(y)
-        if self.pool_skip is not None:
-            x, _ = pool_tokens(x, grid, self.pool_skip)
-        x = x + self.drop_path(attended)
-        y = self.norm2(x)
+        if self.widens_attention or self.pool_skip is not None:
+            y = self.norm1(x)
+            attended, new_grid = self.attn(y, grid)
+            if self.widens_attention:
+                x = self.proj(y)
+            if self.pool_skip is not None:
+                x, _ = pool_tokens(x, grid, self.pool_skip)
+            x = x + self.drop_path(attended)
+            grid = new_grid
+        else:
+            x = self.drop_path.add(x, lambda x: self.attn(self.norm1(x), grid)[0])
         if self.widens_mlp:
-            x = self.proj(y)
-        return x + self.drop_path(self.mlp(y)), new_grid
+            y = self.norm2(x)
+            return self.proj(y) + self.drop_path(self.mlp(y)), grid
+        return self.drop_path.add(x, lambda x: self.mlp(x, self.norm2)), grid
 
 
 @MODELS.register_module()

@@ -8,7 +8,12 @@ optim_wrapper = dict(
     type="AmpOptimWrapper",
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
     optimizer=dict(
-        type="AdamW", lr=5e-4 * 1024 / 512, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)
+        type="AdamW",
+        fused=True,
+        lr=5e-4 * 1024 / 512,
+        weight_decay=0.05,
+        eps=1e-8,
+        betas=(0.9, 0.999),
     ),
     paramwise_cfg=dict(
         layer_decay_rate=1.0,

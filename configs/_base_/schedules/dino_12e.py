@@ -4,7 +4,7 @@ batch.
 """
 
 optim_wrapper = dict(
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", fused=True, lr=1e-4, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )

@@ -6,7 +6,9 @@ embedding = dict(decay_mult=0.0)
 optim_wrapper = dict(
     type="AmpOptimWrapper",
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
-    optimizer=dict(type="AdamW", lr=1e-4, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)),
+    optimizer=dict(
+        type="AdamW", fused=True, lr=1e-4, weight_decay=0.05, eps=1e-8, betas=(0.9, 0.999)
+    ),
     paramwise_cfg=dict(
         encoder_lr_mult=0.1,
         norm_decay_mult=0.0,

@@ -2,7 +2,7 @@
 
 optim_wrapper = dict(
     type="AmpOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1.6e-4, weight_decay=0.1, betas=(0.9, 0.999)),
+    optimizer=dict(type="AdamW", fused=True, lr=1.6e-4, weight_decay=0.1, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         custom_keys=dict(rel_pos_h=dict(decay_mult=0.0), rel_pos_w=dict(decay_mult=0.0)),

@@ -5,7 +5,7 @@ configs): AdamW, linear warm-up and decay, no weight decay of norms and position
 no_decay = dict(decay_mult=0.0)
 optim_wrapper = dict(
     constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
-    optimizer=dict(type="AdamW", lr=6e-5, weight_decay=0.01, betas=(0.9, 0.999)),
+    optimizer=dict(type="AdamW", fused=True, lr=6e-5, weight_decay=0.01, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
         layer_decay_rate=1.0,
         norm_decay_mult=0.0,
