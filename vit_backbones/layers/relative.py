@@ -98,8 +98,10 @@ def fold_decomposed_bias(
         return q * scale, k, v
     bias = torch.cat([bias_h, bias_w], dim=-1)
 
-    cell = torch.arange(kh * kw, device=k.device)
-    onehot = torch.cat([F.one_hot(cell // kw, kh), F.one_hot(cell % kw, kw)], dim=-1).to(k.dtype)
+    # not by F.one_hot, of which torch.compile would make a graph for each size
+    cell = torch.arange(kh * kw, device=k.device)[:, None]
+    rows, columns = (torch.arange(n, device=k.device) for n in k_grid)
+    onehot = torch.cat([cell // kw == rows, cell % kw == columns], dim=-1).to(k.dtype)
     k_prefix = k.shape[2] - kh * kw
     # not by a width of 0: compiled for varying sizes, that fails in the gradient (torch 2.12)
     if prefix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .efficient_attention import EfficientAttention, KeysValues, check_positive
 
@@ -46,7 +47,9 @@ class WindowAttention(EfficientAttention):
         (h, w), (wh, ww) = grid, self.window
         rows, columns = (h + wh - 1) // wh, (w + ww - 1) // ww  # of windows
         padding = (rows * wh - h, columns * ww - w)
-        fills = self.project(q.new_zeros(1, 1, heads * head_dim)) if any(padding) else (None,) * 3
+        # A graph for maps of any size pads them all, with nothing where they fit.
+        pads = torch.compiler.is_compiling() or any(padding)
+        fills = self.project(q.new_zeros(1, 1, heads * head_dim)) if pads else (None,) * 3
 
         def cut(tokens: Tensor, fill: Tensor | None) -> Tensor:
             x = tokens.reshape(B, h, w, heads * head_dim)
@@ -59,6 +62,10 @@ class WindowAttention(EfficientAttention):
         x = self.attend_groups(q, k, v, prefix, self.window)
         x = x.reshape(B, rows, columns, wh, ww, heads, head_dim).transpose(2, 3)
         x = x.reshape(B, rows * wh, columns * ww, heads, head_dim)[:, :h, :w]
+        if (
+            torch.compiler.is_compiling()
+        ):  # a view where nothing was padded, a copy else: two graphs
+            x = x.clone(memory_format=torch.contiguous_format)
         return x.reshape(B, h * w, heads, head_dim)
 
 
@@ -66,5 +73,11 @@ def _pad(x: Tensor, fill: Tensor, padding: tuple[int, int]) -> Tensor:
     """Put ``fill`` (1, 1, 1, C) at the bottom and right of the map x (B, H, W, C)."""
     bottom, right = padding
     B, H, W, _ = x.shape
+    if (
+        torch.compiler.is_compiling()
+    ):  # concatenating no rows, one row or more would be three graphs
+        inside = torch.arange(H + bottom, device=x.device)[:, None, None] < H
+        inside = inside & (torch.arange(W + right, device=x.device)[:, None] < W)
+        return torch.where(inside, F.pad(x, (0, 0, 0, right, 0, bottom)), fill)
     x = torch.cat([x, fill.expand(B, H, right, -1)], dim=2)
     return torch.cat([x, fill.expand(B, bottom, W + right, -1)], dim=1)

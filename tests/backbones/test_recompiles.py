@@ -1,0 +1,62 @@
+"""What torch.compile has to trace again while an encoder trains: nothing at one size, and little at
+the mixed sizes of a detector."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from tests.backbones.test_base import TINY
+from tests.parity import random_images
+from vit_backbones.registry import MODELS
+
+WINDOW = dict(type="window", window_size=3)
+VITDET = dict(
+    arch="vitdet_b",
+    embed_dims=16,
+    depth=2,
+    num_heads=2,
+    patch_size=4,
+    img_size=64,
+    pretrain_img_size=32,
+    attention=(WINDOW, "global"),
+)
+ENCODERS = {
+    "ViT": ("VisionTransformer", TINY["VisionTransformer"]),
+    "ViTDet": ("VisionTransformer", VITDET),
+    "Swin": ("SwinTransformer", TINY["SwinTransformer"]),
+    "MViT": ("MViT", TINY["MViT"]),
+}
+# As detectors pad them: multiples of 32, windows whole or not, taller or wider
+SIZES = [(64, 96), (64, 96), (96, 128), (128, 96), (160, 96), (96, 192), (64, 96), (192, 160)]
+
+
+def graphs_after_each(name: str, sizes: list[tuple[int, int]]) -> list[int]:
+    """Graphs that were traced so far after each training step."""
+    torch.compiler.reset()
+    counters.clear()
+    kind, settings = ENCODERS[name]
+    model = MODELS.get(kind)(**settings, drop_path_rate=0.2).train()
+    model.compile(backend="eager")  # in place, as tools/train.py --compile does
+    graphs = []
+    for size in sizes:
+        outputs = model(random_images(2, *size))
+        sum(out.square().mean() for out in outputs).backward()
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert not counters["graph_break"]
+    return graphs
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_one_size_is_one_graph(name: str) -> None:
+    assert graphs_after_each(name, [(64, 96)] * 3) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["ViT", "ViTDet"])  # tracing the others takes minutes
+def test_mixed_sizes_share_a_graph(name: str) -> None:
+    """One graph for the first size, one for any; ViTDet's tables of relative positions fit one side
+    as they are, and have to be resized for others."""
+    graphs = graphs_after_each(name, SIZES)
+    assert graphs[1] == 1
+    assert graphs[-1] <= (3 if name == "ViTDet" else 2)
