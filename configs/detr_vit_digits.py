@@ -1,31 +1,32 @@
 """Plain DETR on digit scenes: boxes, nothing to download.
 
-It starts from the classifier that vit_digits.py trains. The encoder is as in
+It starts from the classifier that vit_rope_digits.py trains. The encoder is as in
 mask_rcnn_vit_digits.py, without a pyramid.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_det.py", "_base_/schedules/digit_scenes.py"]
 
-width = 64
+width = 128
 attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
 ffn = dict(
     embed_dims=width,
-    feedforward_channels=4 * width,
+    feedforward_channels=2 * width,
     num_fcs=2,
     ffn_drop=0.0,
     act_cfg=dict(type="ReLU", inplace=True),
 )
 model = dict(
     type="DETR",
-    num_queries=20,
+    num_queries=50,
     data_preprocessor=_base_.data_preprocessor,
     backbone=dict(
         type="vit_backbones.VisionTransformer",
         arch=dict(embed_dims=64, depth=4, num_heads=2, mlp_ratio=2),
         img_size=96,
         patch_size=8,
+        position="rope2d",
         out_type="featmap",
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_digits"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_rope_digits"),
     ),
     neck=dict(
         type="ChannelMapper",
@@ -72,10 +73,16 @@ model = dict(
     test_cfg=dict(max_per_img=20),
 )
 
-train_dataloader = dict(batch_size=8)
+# Squares, after the resizing, so that boxes, which are told in parts of the image, and places in the map agree
+pad = dict(type="Pad", size=(96, 96), pad_val=dict(img=(127, 127, 127)))
+train_pipeline = [*_base_.train_pipeline[:3], pad, *_base_.train_pipeline[3:]]
+test_pipeline = [*_base_.test_pipeline[:2], pad, *_base_.test_pipeline[2:]]
+train_dataloader = dict(batch_size=8, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
 optim_wrapper = dict(
     _delete_=True,
-    optimizer=dict(type="AdamW", lr=7e-4, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", lr=2e-4, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1),
 )
-train_cfg = dict(max_epochs=19)
+train_cfg = dict(max_epochs=20)

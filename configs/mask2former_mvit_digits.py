@@ -131,4 +131,4 @@ optim_wrapper = dict(
         ),
     ),
 )
-train_cfg = dict(max_epochs=4)
+train_cfg = dict(max_epochs=6)

@@ -12,7 +12,7 @@ model = dict(
         mean=[127.5] * 3,
         std=[127.5] * 3,  # as the classifiers of the digits have it
         bgr_to_rgb=True,
-        size=(96, 96),
+        size=(128, 128),
         pad_val=0,
         seg_pad_val=255,
     ),
@@ -55,4 +55,4 @@ model = dict(
 )
 
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-train_cfg = dict(max_epochs=5)
+train_cfg = dict(max_epochs=6)

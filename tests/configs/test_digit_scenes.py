@@ -18,8 +18,8 @@ from vit_backbones.datasets.scenes_on_disk import ensure_scenes
 
 CLASSIFIERS = {
     "dino_swin_digits": "swin_digits",
-    "detr_vit_digits": "vit_digits",
-    "mask_rcnn_vit_digits": "vit_digits",
+    "detr_vit_digits": "vit_rope_digits",
+    "mask_rcnn_vit_digits": "vit_rope_digits",
     "mask2former_mvit_digits": "mvit_digits",
     "upernet_swin_digits": "swin_digits",
 }
@@ -110,7 +110,8 @@ def test_encoders_are_those_of_the_classifiers():
     """But for the patch: twice as large for digits twice as large."""
     for name, classifier in CLASSIFIERS.items():
         own, other = (read_config(n).model.backbone for n in (name, classifier))
-        for key in ("type", "arch", "embed_dims", "depths", "num_heads", "mlp_ratio", "kv_stride"):
+        keys = ("type", "arch", "embed_dims", "depths", "num_heads", "mlp_ratio", "kv_stride")
+        for key in (*keys, "position"):
             assert own.get(key) == other.get(key)
         key = "patch_stride" if "mvit" in name else "patch_size"
         assert own[key] == 2 * other[key]

@@ -19,7 +19,8 @@ from vit_backbones import build_backbone
 from vit_backbones.cli.config import SHIPPED, read_config
 
 IMAGENET = sorted(path.stem for path in SHIPPED[-1].glob("*_imagenet*.py"))
-CONFIGS = [*IMAGENET, "vit_cifar10", "vit_digits", "swin_digits", "mvit_digits"]
+DIGITS = ["vit_digits", "vit_rope_digits", "swin_digits", "mvit_digits"]
+CONFIGS = [*IMAGENET, "vit_cifar10", *DIGITS]
 SMALL = [
     "model.backbone.embed_dims=32",
     "model.backbone.depth=2",
