@@ -73,7 +73,7 @@ model = dict(
     test_cfg=dict(max_per_img=20),
 )
 
-# Squares, after the resizing, so that boxes, which are told in parts of the image, and places in the map agree
+# Squares, so that boxes, told in parts of the image, and places in the map agree
 pad = dict(type="Pad", size=(96, 96), pad_val=dict(img=(127, 127, 127)))
 train_pipeline = [*_base_.train_pipeline[:3], pad, *_base_.train_pipeline[3:]]
 test_pipeline = [*_base_.test_pipeline[:2], pad, *_base_.test_pipeline[2:]]
