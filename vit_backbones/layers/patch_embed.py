@@ -5,14 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .window import ceil_div
+
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
     """Zeros at the bottom and right of (B, C, H, W) until both sides divide by ``multiple`` (h,
     w)."""
     H, W = x.shape[-2:]
-    # rounded up thus, and not by remainders, over which torch.compile broods where sizes vary
-    bottom = (H + multiple[0] - 1) // multiple[0] * multiple[0] - H
-    right = (W + multiple[1] - 1) // multiple[1] * multiple[1] - W
+    bottom = ceil_div(H, multiple[0]) * multiple[0] - H
+    right = ceil_div(W, multiple[1]) * multiple[1] - W
     return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
 
 

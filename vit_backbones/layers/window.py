@@ -6,6 +6,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def ceil_div(size: int, part: int) -> int:
+    """Parts of that size in which a side fits. ``-size % part`` would tell the padding too, but
+    torch.compile broods over remainders where sizes vary."""
+    return (size + part - 1) // part
+
+
 def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """(B, H, W, C) -> (B * windows, wh * ww, C) and the padded (H, W).
 
@@ -13,8 +19,7 @@ def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple
     """
     B, H, W, C = x.shape
     wh, ww = window
-    # rounded up thus, and not by remainders, over which torch.compile broods where sizes vary
-    rows, columns = (H + wh - 1) // wh, (W + ww - 1) // ww
+    rows, columns = ceil_div(H, wh), ceil_div(W, ww)
     Hp, Wp = rows * wh, columns * ww
     if (Hp, Wp) != (H, W):
         x = F.pad(x, (0, 0, 0, Wp - W, 0, Hp - H))

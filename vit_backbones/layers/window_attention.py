@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from .window import ceil_div
 
 
 class WindowAttention(EfficientAttention):
@@ -45,7 +46,7 @@ class WindowAttention(EfficientAttention):
     ) -> Tensor:
         B, _, heads, head_dim = q.shape
         (h, w), (wh, ww) = grid, self.window
-        rows, columns = (h + wh - 1) // wh, (w + ww - 1) // ww  # of windows
+        rows, columns = ceil_div(h, wh), ceil_div(w, ww)  # of windows
         padding = (rows * wh - h, columns * ww - w)
         # A graph for maps of any size pads them all, with nothing where they fit.
         pads = torch.compiler.is_compiling() or any(padding)
@@ -62,9 +63,8 @@ class WindowAttention(EfficientAttention):
         x = self.attend_groups(q, k, v, prefix, self.window)
         x = x.reshape(B, rows, columns, wh, ww, heads, head_dim).transpose(2, 3)
         x = x.reshape(B, rows * wh, columns * ww, heads, head_dim)[:, :h, :w]
-        if (
-            torch.compiler.is_compiling()
-        ):  # a view where nothing was padded, a copy else: two graphs
+        # Else a view where nothing was padded and a copy where something was: two graphs
+        if torch.compiler.is_compiling():
             x = x.clone(memory_format=torch.contiguous_format)
         return x.reshape(B, h * w, heads, head_dim)
 
@@ -73,9 +73,8 @@ def _pad(x: Tensor, fill: Tensor, padding: tuple[int, int]) -> Tensor:
     """Put ``fill`` (1, 1, 1, C) at the bottom and right of the map x (B, H, W, C)."""
     bottom, right = padding
     B, H, W, _ = x.shape
-    if (
-        torch.compiler.is_compiling()
-    ):  # concatenating no rows, one row or more would be three graphs
+    # Concatenating no rows, one row or more would be three graphs
+    if torch.compiler.is_compiling():
         inside = torch.arange(H + bottom, device=x.device)[:, None, None] < H
         inside = inside & (torch.arange(W + right, device=x.device)[:, None] < W)
         return torch.where(inside, F.pad(x, (0, 0, 0, right, 0, bottom)), fill)
