@@ -1,6 +1,7 @@
 """Demo data that needs no download."""
 
 from .digits import Digits
+from .many_digits import ManyDigits
 from .random_ground import RandomGround
 
-__all__ = ["Digits", "RandomGround"]
+__all__ = ["Digits", "ManyDigits", "RandomGround"]

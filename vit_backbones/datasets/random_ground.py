@@ -10,6 +10,22 @@ from ..registry import TRANSFORMS
 from .scenes import background, paint
 
 
+def random_ground(height: int, width: int) -> np.ndarray:
+    """One colour, or a part of a photograph: RGB, uint8 (height, width, 3)."""
+    if not np.random.randint(2):
+        return np.full((height, width, 3), np.random.randint(256, size=3), np.uint8)
+    ground = background("train", 2 * height, 2 * width, np.random)
+    ground = Image.fromarray(ground).resize((width, height), Image.Resampling.BOX)
+    return np.array(ground)
+
+
+def random_stroke(image: np.ndarray) -> np.ndarray:
+    """The white of an image, uint8 (h, w, 3), more or less sharpened: uint8 (h, w)."""
+    grey = image[..., 0].astype(np.int32)
+    steepness = np.random.uniform(1, 4)  # of its edge: 8x8 pixels enlarged are a blur
+    return np.clip(128 + (grey - 128) * steepness, 0, 255).astype(np.uint8)
+
+
 @TRANSFORMS.register_module()
 class RandomGround(BaseTransform):
     """Takes a white-on-black image as a stroke and paints it in a random colour, lighter or darker
@@ -28,17 +44,8 @@ class RandomGround(BaseTransform):
     def transform(self, results: dict) -> dict:
         if np.random.random() >= self.prob:
             return results
-        grey = results["img"][..., 0].astype(np.int32)
-        height, width = grey.shape
-        if np.random.randint(2):
-            below = background("train", 2 * height, 2 * width, np.random)
-            below = Image.fromarray(below).resize((width, height), Image.Resampling.BOX)
-            below = np.asarray(below)
-        else:
-            below = np.full((height, width, 3), np.random.randint(256, size=3), np.uint8)
-        steepness = np.random.uniform(1, 4)  # of the stroke's edge: 8x8 pixels enlarged are a blur
-        stroke = np.clip(128 + (grey - 128) * steepness, 0, 255).astype(np.uint8)
-        results["img"] = paint(below, stroke, np.random)
+        ground = random_ground(*results["img"].shape[:2])
+        results["img"] = paint(ground, random_stroke(results["img"]), np.random)
         return results
 
     def __repr__(self) -> str:

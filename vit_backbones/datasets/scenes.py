@@ -6,6 +6,7 @@ and put together in integers, so that a scene is the same on every machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,21 +83,31 @@ def compose_scene(split: str, index: int, seed: int = 0) -> Scene:
     random = np.random.RandomState([seed, split == "val", index])
     width, height = random.choice(SIDES, 2, p=SIDE_WEIGHTS)
     image = background(split, height, width, random)
+    number = random.randint(1, MAX_DIGITS + 1)
+    digits = (draw_digit(split, min(height, width), random) for _ in range(number))
+    labels, masks = paste(digits, image, random)
+    return Scene(image, labels, masks)
+
+
+def paste(
+    digits: Iterable[tuple[int, np.ndarray]], image: np.ndarray, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paint digits, their labels and strokes, on ``image``, one after the other, until one finds no
+    place. Returns ``labels`` and ``masks`` as :class:`Scene` has them."""
     labels, masks, areas = [], [], []
-    for _ in range(random.randint(1, MAX_DIGITS + 1)):
-        label, stroke = _digit(split, min(height, width), random)
+    for label, stroke in digits:
         inside = stroke >= 128
-        place = _find_place(inside, masks, areas, (height, width), random)
+        place = _find_place(inside, masks, areas, image.shape[:2], random)
         if place is None:  # the scene is full
             break
         for mask in masks:
             mask[place] &= ~inside
-        masks.append(np.zeros((height, width), bool))
+        masks.append(np.zeros(image.shape[:2], bool))
         masks[-1][place] = inside
         areas.append(inside.sum())
         labels.append(label)
         image[place] = paint(image[place], stroke, random)
-    return Scene(image, np.array(labels), np.stack(masks))
+    return np.array(labels), np.stack(masks)
 
 
 def background(split: str, height: int, width: int, random: np.random.RandomState) -> np.ndarray:
@@ -114,8 +125,9 @@ def background(split: str, height: int, width: int, random: np.random.RandomStat
     return (part.astype(np.int32) * random.randint(128, 257) // 256).astype(np.uint8)
 
 
-def _digit(split: str, side: int, random: np.random.RandomState) -> tuple[int, np.ndarray]:
-    """A digit and its stroke, uint8 (h, w), 255 inside and 0 outside, cut to where it is."""
+def draw_digit(split: str, side: int, random: np.random.RandomState) -> tuple[int, np.ndarray]:
+    """A digit for a scene whose shorter side has ``side`` pixels, and its stroke, uint8 (h, w), 255
+    inside and 0 outside, cut to where it is."""
     images, labels = _digits(split)
     number = random.randint(len(labels))
     size = int(side * random.uniform(*DIGIT_SIZE))
