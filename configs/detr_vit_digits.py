@@ -1,6 +1,6 @@
 """Plain DETR on digit scenes: boxes, nothing to download.
 
-It starts from the classifier that vit_rope_digits.py trains. The encoder is as in
+It starts from the classifier that vit_many_digits.py trains. The encoder is as in
 mask_rcnn_vit_digits.py, without a pyramid.
 """
 
@@ -17,16 +17,17 @@ ffn = dict(
 )
 model = dict(
     type="DETR",
-    num_queries=50,
+    num_queries=20,
     data_preprocessor=_base_.data_preprocessor,
     backbone=dict(
         type="vit_backbones.VisionTransformer",
         arch=dict(embed_dims=64, depth=4, num_heads=2, mlp_ratio=2),
         img_size=96,
         patch_size=8,
-        position="rope2d",
+        position=("learned", "rope2d"),
+        attention=dict(type="local", kernel_size=7),
         out_type="featmap",
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_rope_digits"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_many_digits"),
     ),
     neck=dict(
         type="ChannelMapper",
@@ -85,4 +86,4 @@ optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=2e-4, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1),
 )
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=16)

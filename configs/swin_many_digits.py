@@ -1,4 +1,4 @@
-"""The Swin of swin_digits.py, trained further on several digits at a time: what UPerNet starts from.
+"""The Swin of swin_digits.py, trained further on several digits at a time, for UPerNet.
 
 It starts from what swin_digits.py trains.
 """

@@ -1,6 +1,6 @@
 """UPerNet on digit scenes: a class for each pixel, nothing to download.
 
-It starts from the classifier that swin_digits.py trains. The encoder is as in dino_swin_digits.py.
+It starts from the classifier that swin_many_digits.py trains. The encoder is as in dino_swin_digits.py.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_seg.py", "_base_/schedules/digit_scenes.py"]
@@ -12,7 +12,7 @@ model = dict(
         mean=[127.5] * 3,
         std=[127.5] * 3,  # as the classifiers of the digits have it
         bgr_to_rgb=True,
-        size=(128, 128),
+        size=(160, 160),
         pad_val=0,
         seg_pad_val=255,
     ),
@@ -23,14 +23,14 @@ model = dict(
         ),
         patch_size=4,
         out_indices=(0, 1, 2),
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_digits"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_many_digits"),
     ),
     decode_head=dict(
         type="UPerHead",
         in_channels=[48, 96, 192],
         in_index=[0, 1, 2],
         pool_scales=(1, 2, 3, 6),
-        channels=64,
+        channels=48,
         dropout_ratio=0.1,
         num_classes=11,
         norm_cfg=dict(type="BN"),
@@ -55,4 +55,4 @@ model = dict(
 )
 
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-train_cfg = dict(max_epochs=6)
+train_cfg = dict(max_epochs=5)

@@ -1,11 +1,11 @@
-"""The ViT of vit_digits.py, trained further on several digits at a time: what Mask R-CNN and DETR
-start from.
+"""The ViT of vit_rope_digits.py, trained further on several digits at a time: what Mask R-CNN and
+DETR start from.
 
-It starts from what vit_digits.py trains. Attention gets rotary positions and looks at the 7x7
-patches around each, so that patches come to tell what they see, wherever it is.
+It starts from what vit_rope_digits.py trains. Attention looks at the 7x7 patches around each, so
+that patches come to tell what they see; learned positions beside the rotary ones tell where.
 """
 
-_base_ = ["vit_digits.py"]
+_base_ = ["vit_rope_digits.py"]
 
 size = 32
 model = dict(
@@ -13,8 +13,12 @@ model = dict(
         img_size=size,
         position=("learned", "rope2d"),
         attention=dict(type="local", kernel_size=7),
-        out_type="avg_featmap",
-        init_cfg=dict(_delete_=True, type="Pretrained", checkpoint="work_dirs/vit_digits"),
+        init_cfg=dict(
+            _delete_=True,
+            type="Pretrained",
+            checkpoint="work_dirs/vit_rope_digits",
+            strict=False,  # learned positions are new
+        ),
     )
 )
 

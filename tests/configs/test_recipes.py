@@ -20,7 +20,8 @@ from vit_backbones.cli.config import SHIPPED, read_config
 
 IMAGENET = sorted(path.stem for path in SHIPPED[-1].glob("*_imagenet*.py"))
 DIGITS = ["vit_digits", "vit_rope_digits", "swin_digits", "mvit_digits"]
-CONFIGS = [*IMAGENET, "vit_cifar10", *DIGITS]
+MANY_DIGITS = {"vit_many_digits": "vit_rope_digits", "swin_many_digits": "swin_digits"}
+CONFIGS = [*IMAGENET, "vit_cifar10", *DIGITS, *MANY_DIGITS]
 SMALL = [
     "model.backbone.embed_dims=32",
     "model.backbone.depth=2",
@@ -138,6 +139,26 @@ def test_cifar10_trains_and_predicts(cifar10, tmp_path):
     example = np.asarray(Image.open(tmp_path / "run/example.png"))
     first = pickle.loads((cifar10 / "cifar-10-batches-py/test_batch").read_bytes())["data"][0]
     assert np.array_equal(example, first.reshape(3, 32, 32).transpose(1, 2, 0))  # RGB as it is
+
+
+@pytest.mark.parametrize("name", MANY_DIGITS)
+def test_many_digits_start_from_the_classifier_of_one(name, tmp_path):
+    backbone = read_config(MANY_DIGITS[name]).model.backbone
+    backbone.init_cfg = None
+    init_default_scope("mmpretrain")
+    one = MODELS.build(backbone).state_dict()
+    file = tmp_path / "best_accuracy_top1_epoch_9.pth"
+    torch.save(dict(state_dict={f"backbone.{key}": value for key, value in one.items()}), file)
+    result = command(
+        "train", name, "--work-dir", tmp_path / "run",
+        *options(*FEW, "train_cfg.max_epochs=1", "optim_wrapper.optimizer.lr=0.0",
+                 f"model.backbone.init_cfg.checkpoint={tmp_path}"),
+    )  # fmt: skip
+    assert (result.status, result.err.count("Traceback")) == (0, 0), result.err
+    weights = torch.load(tmp_path / "run/epoch_1.pth", weights_only=True)["state_dict"]
+    for key, value in one.items():
+        if key != "pos_embed":  # resized
+            assert torch.equal(weights[f"backbone.{key}"], value), key
 
 
 def test_deit_is_as_published():

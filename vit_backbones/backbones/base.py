@@ -138,9 +138,9 @@ class Backbone(BaseModule):
         self.with_cp = with_cp
 
     def init_weights(self) -> None:
-        """As mmengine's, but ``dict(type='Pretrained', checkpoint=..., prefix=...)`` goes through
-        :func:`load_checkpoint`: any published layout, and an error where mmengine would go on with
-        nothing loaded.
+        """As mmengine's, but ``dict(type='Pretrained', checkpoint=..., prefix=..., strict=...)``
+        goes through :func:`load_checkpoint`: any published layout, and an error where mmengine
+        would go on with nothing loaded.
 
         Raises:
             UserError: The checkpoint can't be loaded, or does not fill the encoder.
@@ -155,7 +155,11 @@ class Backbone(BaseModule):
             from ..checkpoint import load_checkpoint  # it builds presets, so it needs this module
 
             report = load_checkpoint(
-                self, config["checkpoint"], prefix=config.get("prefix"), quiet=True
+                self,
+                config["checkpoint"],
+                prefix=config.get("prefix"),
+                strict=config.get("strict", True),
+                quiet=True,
             )
             print_log(str(report), logger="current")
             if hasattr(self, "_params_init_info"):  # mmengine's record of what initialised what
