@@ -1,6 +1,7 @@
 """UPerNet on digit scenes: a class for each pixel, nothing to download.
 
-It starts from the classifier that swin_many_digits.py trains. The encoder is as in dino_swin_digits.py.
+It starts from the classifier that swin_many_digits.py trains. The encoder is as in
+dino_swin_digits.py.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_seg.py", "_base_/schedules/digit_scenes.py"]
