@@ -1,37 +1,21 @@
 """Swin's optimisation: AdamW, 300 epochs, batch size 1024 (Liu et al. 2021, appendix A2.1; the
-authors' config.py, whose learning rates are for 512 images)."""
+authors' config.py, whose learning rates are for 512 images). DeiT's with a longer warm-up.
+"""
+
+_base_ = ["deit_300e.py"]
 
 optim_wrapper = dict(
-    type="AmpOptimWrapper",
-    constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
-    optimizer=dict(
-        type="AdamW",
-        fused=True,
-        lr=5e-4 * 1024 / 512,
-        weight_decay=0.05,
-        eps=1e-8,
-        betas=(0.9, 0.999),
-    ),
     paramwise_cfg=dict(
-        layer_decay_rate=1.0,
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
         custom_keys={
+            "_delete_": True,
             ".absolute_pos_embed": dict(decay_mult=0.0),
             ".relative_position_bias_table": dict(decay_mult=0.0),
             ".cpb_mlp": dict(decay_mult=0.0),
             ".logit_scale": dict(decay_mult=0.0),
         },
     ),
-    clip_grad=dict(max_norm=5.0),
 )
-
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, end=20, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", eta_min=1e-5, begin=20, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=300, val_interval=1)
-val_cfg = dict()
-test_cfg = dict()
-auto_scale_lr = dict(base_batch_size=1024)
