@@ -117,6 +117,19 @@ def test_what_cannot_be_loaded_ends_in_an_error(tmp_path) -> None:
         model.init_weights()
 
 
+def test_what_is_missing_starts_new_where_strict_is_off(tmp_path) -> None:
+    path, part = tmp_path / "part.pth", weights("vit_b16")
+    del part["pos_embed"]
+    torch.save(part, path)
+    init_cfg = dict(type="Pretrained", checkpoint=str(path))
+    with pytest.raises(UserError, match="pos_embed"):
+        tiny("vit_b16", init_cfg=init_cfg).init_weights()
+    model = tiny("vit_b16", init_cfg=dict(init_cfg, strict=False))
+    model.init_weights()
+    own = model.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in part.items())
+
+
 def test_weights_are_loaded_once(tmp_path) -> None:
     path = tmp_path / "a.pth"
     torch.save(weights("swin_t"), path)

@@ -111,7 +111,7 @@ def test_encoders_are_those_of_the_classifiers():
     for name, classifier in CLASSIFIERS.items():
         own, other = (read_config(n).model.backbone for n in (name, classifier))
         keys = ("type", "arch", "embed_dims", "depths", "num_heads", "mlp_ratio", "kv_stride")
-        for key in (*keys, "position"):
+        for key in (*keys, "position", "attention"):
             assert own.get(key) == other.get(key)
         key = "patch_stride" if "mvit" in name else "patch_size"
         assert own[key] == 2 * other[key]
