@@ -55,5 +55,8 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-2),  # less, and the new layers find no digit in an epoch
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.04))),
+)
 train_cfg = dict(max_epochs=5)
