@@ -1,7 +1,7 @@
 """Plain DETR on digit scenes: boxes, nothing to download.
 
-It starts from the classifier that vit_many_digits.py trains. The encoder is as in
-mask_rcnn_vit_digits.py, without a pyramid.
+It starts from the classifier that vit_many_digits.py trains. The encoder is the classifier's, with
+patches of 8 pixels in place of 4, as in mask_rcnn_vit_digits.py.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_det.py", "_base_/schedules/digit_scenes.py"]

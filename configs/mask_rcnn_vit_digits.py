@@ -1,6 +1,6 @@
 """Mask R-CNN on digit scenes: boxes and masks, nothing to download.
 
-It starts from the classifier that vit_many_digits.py trains. The encoder is the classifier's, with
+It starts from the classifier that vit_rope_digits.py trains. The encoder is the classifier's, with
 patches of 8 pixels in place of 4: the scenes' digits are about twice as large as the 16 pixels of
 the classifier's images. Its map becomes a pyramid as in ViTDet.
 """
@@ -20,10 +20,9 @@ model = dict(
         arch=dict(embed_dims=64, depth=4, num_heads=2, mlp_ratio=2),
         img_size=112,
         patch_size=8,
-        position=("learned", "rope2d"),
-        attention=dict(type="local", kernel_size=7),
+        position="rope2d",
         out_type="featmap",
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_many_digits"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_rope_digits"),
     ),
     neck=dict(
         _delete_=True,

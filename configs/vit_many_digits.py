@@ -1,11 +1,11 @@
-"""The ViT of vit_rope_digits.py, trained further on several digits at a time: what Mask R-CNN and
-DETR start from.
+"""The ViT of vit_mean_digits.py, trained further on several digits at a time: what DETR starts
+from.
 
-It starts from what vit_rope_digits.py trains. Attention looks at the 7x7 patches around each, so
+It starts from what vit_mean_digits.py trains. Attention looks at the 7x7 patches around each, so
 that patches come to tell what they see; learned positions beside the rotary ones tell where.
 """
 
-_base_ = ["vit_rope_digits.py"]
+_base_ = ["vit_mean_digits.py"]
 
 size = 32
 model = dict(
@@ -16,7 +16,7 @@ model = dict(
         init_cfg=dict(
             _delete_=True,
             type="Pretrained",
-            checkpoint="work_dirs/vit_rope_digits",
+            checkpoint="work_dirs/vit_mean_digits",
             strict=False,  # learned positions are new
         ),
     )

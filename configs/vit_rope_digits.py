@@ -1,5 +1,4 @@
-"""The ViT of vit_digits.py with rotary positions, and the mean of its patches in place of a class
-token: what vit_many_digits.py starts from.
+"""The ViT of vit_digits.py with rotary positions: what Mask R-CNN starts from.
 
 Learned positions tell the parts of a digit by their place in the classifier's image; in a scene
 that place means nothing, and little of what was learnt is of use. Rotary positions are relative.
@@ -7,4 +6,4 @@ that place means nothing, and little of what was learnt is of use. Rotary positi
 
 _base_ = ["vit_digits.py"]
 
-model = dict(backbone=dict(position="rope2d", out_type="avg_featmap"))
+model = dict(backbone=dict(position="rope2d"))

@@ -19,7 +19,7 @@ from vit_backbones.datasets.scenes_on_disk import ensure_scenes
 CLASSIFIERS = {
     "dino_swin_digits": "swin_digits",
     "detr_vit_digits": "vit_many_digits",
-    "mask_rcnn_vit_digits": "vit_many_digits",
+    "mask_rcnn_vit_digits": "vit_rope_digits",
     "mask2former_mvit_digits": "mvit_digits",
     "upernet_swin_digits": "swin_many_digits",
 }

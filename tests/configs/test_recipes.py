@@ -19,8 +19,8 @@ from vit_backbones import build_backbone
 from vit_backbones.cli.config import SHIPPED, read_config
 
 IMAGENET = sorted(path.stem for path in SHIPPED[-1].glob("*_imagenet*.py"))
-DIGITS = ["vit_digits", "vit_rope_digits", "swin_digits", "mvit_digits"]
-MANY_DIGITS = {"vit_many_digits": "vit_rope_digits", "swin_many_digits": "swin_digits"}
+DIGITS = ["vit_digits", "vit_rope_digits", "vit_mean_digits", "swin_digits", "mvit_digits"]
+MANY_DIGITS = {"vit_many_digits": "vit_mean_digits", "swin_many_digits": "swin_digits"}
 CONFIGS = [*IMAGENET, "vit_cifar10", *DIGITS, *MANY_DIGITS]
 SMALL = [
     "model.backbone.embed_dims=32",
