@@ -5,12 +5,11 @@ It starts from what vit_mean_digits.py trains. Attention looks at the 7x7 patche
 that patches come to tell what they see; learned positions beside the rotary ones tell where.
 """
 
-_base_ = ["vit_mean_digits.py"]
+_base_ = ["vit_mean_digits.py", "_base_/datasets/many_digits.py"]
 
-size = 32
 model = dict(
     backbone=dict(
-        img_size=size,
+        img_size=_base_.size,
         position=("learned", "rope2d"),
         attention=dict(type="local", kernel_size=7),
         init_cfg=dict(
@@ -22,22 +21,13 @@ model = dict(
     )
 )
 
-# digits of 14 to 22 pixels
-affine = dict(_base_.train_pipeline[2], scale=(0.7, 1.1))
-many = dict(type="vit_backbones.ManyDigits", size=size, others=3, scene_side=48)
-train_pipeline = [
-    dict(type="Resize", scale=(20, 20)),
-    dict(type="NumpyToPIL"),
-    affine,
-    dict(type="PILToNumpy"),
-    many,
-    dict(type="PackInputs"),
-]
-test_pipeline = [
-    dict(type="Resize", scale=(18, 18)),
-    dict(type="Pad", size=(size, size)),
-    dict(type="PackInputs"),
-]
+sizes = {  # of digits: 14 to 22 pixels
+    "Resize": dict(scale=(20, 20)),
+    "torchvision/RandomAffine": dict(scale=(0.7, 1.1)),
+}
+train_pipeline = [dict(step, **sizes.get(step["type"], {})) for step in _base_.train_pipeline]
+train_pipeline[4] = dict(_base_.many_digits, scene_side=48)  # in place of RandomGround
+test_pipeline = _base_.many_test_pipeline
 train_dataloader = dict(batch_size=32, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -48,9 +48,9 @@ def scenes(tmp_path_factory) -> Path:
     return root
 
 
-def classifier_weights(name: str, folder: Path) -> Path:
+def classifier_weights(classifier: str, folder: Path) -> Path:
     """What a run of the classifier's config leaves: its untrained weights as best checkpoint."""
-    backbone = read_config(CLASSIFIERS[name]).model.backbone
+    backbone = read_config(classifier).model.backbone
     backbone.init_cfg = None
     weights = MODELS.build(backbone).state_dict()
     file = folder / "best_accuracy_top1_epoch_9.pth"
@@ -70,7 +70,7 @@ def is_upstream_mmdet() -> bool:
 def test_it_starts_from_the_classifier_and_trains(name, scenes, tmp_path):
     if name == "dino_swin_digits" and is_upstream_mmdet():
         pytest.skip("mmdet 3.3.0 has DINO at a width of 256 only")
-    weights = classifier_weights(name, tmp_path / "classifier")
+    weights = classifier_weights(CLASSIFIERS[name], tmp_path / "classifier")
     result = command(
         "train", name, "--data-root", scenes, "--work-dir", tmp_path / "run", "--seed", 0,
         *options(*SHORT, f"model.backbone.init_cfg.checkpoint={weights.parent}",
