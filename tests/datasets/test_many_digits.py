@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vit_backbones import UserError
 from vit_backbones.datasets import ManyDigits, many_digits, scenes
 
 DIGIT = np.zeros((10, 10, 3), np.uint8)
@@ -69,3 +70,12 @@ def test_it_follows_from_numpys_seed():
     np.random.seed(0)
     for a, b in zip(first, results(3, 5), strict=True):
         assert (a["img"] == b["img"]).all() and (a["gt_score"] == b["gt_score"]).all()
+
+
+def test_what_is_larger_than_the_ground():
+    with pytest.raises(UserError, match="10 x 10 pixels is larger than the ground of 9 x 9"):
+        ManyDigits(size=9, others=1, scene_side=9)(dict(img=DIGIT.copy(), gt_label=7))
+    transform = ManyDigits(size=10, others=3, scene_side=100)
+    for _ in range(10):  # with 0 to 3 others, which find no place
+        result = transform(dict(img=DIGIT.copy(), gt_label=7))
+        assert (result["gt_score"] == np.eye(10)[7]).all()

@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from ..errors import UserError
 from ..registry import TRANSFORMS
 from .random_ground import random_ground, random_stroke
 from .scenes import draw_digit, paste
@@ -26,13 +27,23 @@ class ManyDigits(BaseTransform):
     Args:
         size: Side of the square ground, in pixels.
         others: At most so many digits beside the first.
-        scene_side: The others are as large as in a scene of this side, in pixels.
+        scene_side: The others are as large as in a scene of this side, in pixels; one that is
+            larger than the ground is left out, and those after it.
+
+    Raises:
+        UserError: An image is larger than the ground.
     """
 
     def __init__(self, size: int, others: int, scene_side: int) -> None:
         self.size, self.others, self.scene_side = size, others, scene_side
 
     def transform(self, results: dict) -> dict:
+        height, width = results["img"].shape[:2]
+        if max(height, width) > self.size:
+            raise UserError(
+                f"ManyDigits: an image of {width} x {height} pixels is larger than the ground of "
+                f"{self.size} x {self.size}; raise size, or make the image smaller with Resize"
+            )
         number = np.random.randint(self.others + 1)
         first = results["gt_label"], random_stroke(results["img"])
         others = (draw_digit("train", self.scene_side, np.random) for _ in range(number))

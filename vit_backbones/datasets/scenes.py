@@ -154,6 +154,8 @@ def _find_place(
     ``masks`` are what is left of these so far, ``areas`` how many pixels each had at first.
     """
     h, w = inside.shape
+    if h > size[0] or w > size[1]:
+        return None
     for _ in range(PLACES_TRIED):
         top, left = random.randint(size[0] - h + 1), random.randint(size[1] - w + 1)
         place = slice(top, top + h), slice(left, left + w)
