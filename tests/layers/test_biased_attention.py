@@ -24,7 +24,7 @@ def definition(qkv, bias, mask):
     return logits.softmax(-1) @ v
 
 
-@pytest.fixture(params=[2**17, 60, 1], ids=["one part", "some windows", "window by window"])
+@pytest.fixture(params=[module.LOGITS, 60, 1], ids=["one part", "some windows", "window by window"])
 def parts(request, monkeypatch):
     monkeypatch.setattr(module, "LOGITS", request.param)
 

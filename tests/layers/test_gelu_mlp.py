@@ -37,7 +37,7 @@ def x():
     return torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
-@pytest.fixture(params=[2**21, 50, 1], ids=["one part", "some rows", "row by row"])
+@pytest.fixture(params=[chunks.FLOATS, 50, 1], ids=["one part", "some rows", "row by row"])
 def parts(request, monkeypatch):
     monkeypatch.setattr(chunks, "FLOATS", request.param)
 

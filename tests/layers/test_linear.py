@@ -8,13 +8,21 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.parity import relative_error
-from vit_backbones.layers.linear import Linear, linear
+from vit_backbones.layers import linear as module
+from vit_backbones.layers.linear import Linear, linear, linear_gelu
 
 SHAPES = [(5,), (3, 5), (2, 3, 5), (2, 4, 3, 5)]
 
 
 def draw(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.fixture(params=[True, False], ids=["oneDNN", "MKL"], autouse=True)
+def onednn(request, monkeypatch):
+    """Every test with either library, whatever this machine's processor prefers."""
+    monkeypatch.setattr(module, "PREFERS_ONEDNN", request.param)
+    return request.param
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
@@ -30,7 +38,7 @@ def test_result_and_gradients_are_those_of_f_linear(shape, bias):
         assert relative_error(a, b) < 1e-6
 
 
-def test_the_faster_library_is_taken_where_it_can_be():
+def test_the_preferred_library_is_taken(onednn):
     names = []
 
     class Record(torch.utils._python_dispatch.TorchDispatchMode):
@@ -40,7 +48,24 @@ def test_the_faster_library_is_taken_where_it_can_be():
 
     with Record(), torch.no_grad():
         Linear(5, 7)(draw(3, 5))
-    assert "mkldnn._linear_pointwise.default" in names
+    assert ("mkldnn._linear_pointwise.default" in names) == onednn
+
+
+def test_gelu_on_top(onednn):
+    x, weight, bias = draw(3, 5), draw(7, 5), draw(7)
+    expected = F.gelu(F.linear(x, weight, bias))
+    with torch.no_grad():
+        assert relative_error(linear_gelu(x, weight, bias), expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "vendor, expected", [("GenuineIntel", True), ("AuthenticAMD", False), (None, False)]
+)
+def test_processors_of_intel_keep_mkl(tmp_path, vendor, expected):
+    info = tmp_path / "cpuinfo"
+    if vendor:
+        info.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\n")
+    assert module.made_by_intel(info) is expected
 
 
 def test_views_that_are_not_contiguous_give_the_same():

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .chunks import gradients, records_gradients
-from .linear import takes_onednn
+from .linear import runs_eagerly_on_cpu
 
-# Logits of a part, in float32: half a MiB, of which the second cache holds a few
-LOGITS = 2**17
+# Logits of a part, in float32: 4 MiB. Smaller parts would fit a core's own cache, but with several
+# threads each step on a part is too short for sharing it out.
+LOGITS = 2**20
 
 
 def biased_attention(
@@ -36,7 +37,7 @@ def biased_attention(
     bias = bias.to(q.dtype)
     if q.device.type == "cpu" and records_gradients(bias):
         # scaled_dot_product_attention has no kernel for it, and is slower than this
-        if dropout == 0.0 and takes_onednn(q, bias):
+        if dropout == 0.0 and runs_eagerly_on_cpu(q, bias):
             qkv = torch.stack(qkv) if isinstance(qkv, tuple) else qkv
             return _BiasedAttention.apply(qkv, bias, mask, scale)
         return _definition(q, k, v, bias, mask, scale, dropout)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .linear import takes_onednn
+from .linear import runs_eagerly_on_cpu
 
-# Widest intermediate of a part, in float32: 8 MiB. Larger tensors leave the cache, and those of
+# Widest intermediate of a part, in float32: 16 MiB. Larger tensors leave the cache, and those of
 # more than 32 MiB are new pages from the system at each call, which costs as much as the products.
-FLOATS = 2**21
+FLOATS = 2**22
 
 
 def split_rows(x: Tensor, width: int) -> tuple[Tensor, ...]:
@@ -21,9 +21,9 @@ def split_rows(x: Tensor, width: int) -> tuple[Tensor, ...]:
 
 def computes_in_parts(x: Tensor, *modules: nn.Module) -> bool:
     """Whether what ``modules`` do to x may be done part by part, from their parameters: where that
-    is faster (:func:`takes_onednn`), and no hook watches or changes what lies between."""
+    is faster (:func:`runs_eagerly_on_cpu`), and no hook watches or changes what lies between."""
     return (
-        takes_onednn(x, x)
+        runs_eagerly_on_cpu(x)
         and all(p.dtype == x.dtype for module in modules for p in module.parameters())
         and not any(
             m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks

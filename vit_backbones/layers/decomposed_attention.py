@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from .linear import runs_eagerly_on_cpu
 from .relative import decomposed_bias, fold_decomposed_bias
 
 # Scores that are held at a time: 1 MiB in float32, about a core's cache.
@@ -57,15 +58,9 @@ def _takes_chunks(
     q: Tensor, k: Tensor, v: Tensor, q_grid: tuple[int, int], k_grid: tuple[int, int]
 ) -> bool:
     return (
-        not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and q.device.type == "cpu"
-        and q.dtype == k.dtype == v.dtype
-        and q.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
+        runs_eagerly_on_cpu(q, k, v)
         and q.shape[2] == q_grid[0] * q_grid[1]
         and k.shape[2] == k_grid[0] * k_grid[1]
-        and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
     )
 
 

@@ -72,34 +72,41 @@ class _GeluMlp(torch.autograd.Function):
             return None, *gradients(lambda *i: _definition(eps, *i), inputs, need, gradient)
 
         x, w1, _, w2, _, *norm = inputs
-        dx, *sums = [torch.zeros_like(i) if n else None for i, n in zip(inputs, need)]
-        dw1, db1, dw2, db2, *dnorm = sums
+        need_x, need_w1, need_b1, need_w2, need_b2, *need_norm = need
+        dw1 = db1 = dw2 = db2 = None
+        dnorm = [None] * len(norm)
+        dx = torch.empty_like(x) if need_x else None
         width = w1.shape[0]
         parts = zip(split_rows(x, width), hidden, split_rows(gradient, width))
-        dx_parts = split_rows(dx, width) if need[0] else ()
+        dx_parts = split_rows(dx, width) if need_x else ()
         for i, (part, before, g) in enumerate(parts):
-            _add_gradients(dw2, db2, g, F.gelu(before))
+            dw2 = _add_product(dw2, g, F.gelu(before)) if need_w2 else None
+            db2 = _add(db2, g.sum(0)) if need_b2 else None
             g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None), before)
-            _add_gradients(dw1, db1, g, _norm(eps, part, *norm))
-            if not any((need[0], *need[5:])):
+            dw1 = _add_product(dw1, g, _norm(eps, part, *norm)) if need_w1 else None
+            db1 = _add(db1, g.sum(0)) if need_b1 else None
+            if not any((need_x, *need_norm)):
                 continue
             g = linear(g, w1.t(), None)
             if norm[0] is not None:
                 g, *affine = _norm_backward(eps, g, part, *norm)
-                for total, term in zip(dnorm, affine):
-                    if total is not None:
-                        total += term
-            if need[0]:
+                dnorm = [
+                    _add(*pair) if n else None for pair, n in zip(zip(dnorm, affine), need_norm)
+                ]
+            if need_x:
                 dx_parts[i].copy_(g)
-        return None, dx, *sums
+        return None, dx, dw1, db1, dw2, db2, *dnorm
 
 
-def _add_gradients(dweight: Tensor | None, dbias: Tensor | None, g: Tensor, x: Tensor) -> None:
-    """Those of a linear layer, for rows g of its result's gradient and x of its input."""
-    if dweight is not None:
-        dweight.addmm_(g.t(), x)
-    if dbias is not None:
-        dbias += g.sum(0)
+def _add(total: Tensor | None, term: Tensor) -> Tensor:
+    """``total`` with one more term; None is a total of none yet."""
+    return term if total is None else total.add_(term)
+
+
+def _add_product(total: Tensor | None, g: Tensor, x: Tensor) -> Tensor:
+    """``total`` with a part's share of a weight's gradient: rows g of the result's gradient, rows x
+    of the input."""
+    return g.t() @ x if total is None else total.addmm_(g.t(), x)
 
 
 def _norm_backward(

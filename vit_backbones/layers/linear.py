@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,8 +12,18 @@ from torch.utils.flop_counter import register_flop_formula
 _AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+def made_by_intel(info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor is Intel's, as far as the system tells."""
+    return info.exists() and "GenuineIntel" in info.read_text()
+
+
+# MKL, which torch takes, is Intel's, and the faster one on its processors
+PREFERS_ONEDNN = _AVAILABLE and not made_by_intel()
+
+
 class Linear(nn.Linear):
-    """nn.Linear, whose float32 products on the CPU run in oneDNN, where F.linear takes MKL.
+    """nn.Linear, whose float32 products on a CPU that is not Intel's run in oneDNN, where F.linear
+    takes MKL.
 
     oneDNN packs the weight while it computes, and adds the bias to a result in the cache, where MKL
     starts from a copy of it. Elsewhere (other devices and precisions, autocast, compiling,
@@ -24,7 +36,7 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x weight^T + bias: (..., in), (out, in), (out,) -> (..., out)."""
-    if not takes_onednn(x, weight):
+    if not _takes_onednn(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _OneDNNLinear.apply(x, weight, bias)
@@ -34,23 +46,27 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN applies it
     to a result in the cache."""
-    if torch.is_grad_enabled() or not takes_onednn(x, weight):
+    if torch.is_grad_enabled() or not _takes_onednn(x, weight):
         return F.gelu(linear(x, weight, bias))
     return _onednn(x, weight, bias, "gelu")
 
 
-def takes_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`linear` computes their product in oneDNN."""
+def runs_eagerly_on_cpu(*tensors: Tensor) -> bool:
+    """Whether what is computed from these runs at once, on the CPU and in one single or double
+    precision, so that the work may be arranged for the CPU's cache."""
+    dtype = tensors[0].dtype
     return (
-        _AVAILABLE
+        dtype in (torch.float32, torch.float64)
+        and all(t.device.type == "cpu" and t.dtype == dtype and t.numel() > 0 for t in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and x.numel() > 0
         and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
     )
+
+
+def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
+    return PREFERS_ONEDNN and x.dtype == torch.float32 and runs_eagerly_on_cpu(x, weight)
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
