@@ -114,16 +114,27 @@ def test_compile_goes_for_the_encoder():
 
 
 @pytest.mark.parametrize(
-    "cores, workers, threads", [(2, 1, 1), (2, 0, 2), (8, 2, 6), (8, 16, 4), (1, 4, 1)]
+    "scope, cores, workers, threads",
+    [
+        ("mmpretrain", 2, 1, 1),
+        ("mmpretrain", 2, 0, 2),
+        ("mmpretrain", 8, 2, 6),
+        ("mmpretrain", 8, 16, 4),
+        ("mmpretrain", 1, 4, 1),
+        ("mmdet", 2, 1, 2),
+        ("mmseg", 8, 16, 8),
+    ],
 )
-def test_workers_get_cores_of_their_own(cores, workers, threads, monkeypatch):
+def test_workers_of_classifiers_get_cores_of_their_own(scope, cores, workers, threads, monkeypatch):
     asked = []
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    training.share_cores(config(cfg_options={"train_dataloader.num_workers": workers}))
+    cfg = config(cfg_options={"train_dataloader.num_workers": workers})
+    cfg.default_scope = scope
+    training.share_cores(cfg)
     assert asked == [threads]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    training.share_cores(config())
+    training.share_cores(cfg)
     assert asked == [threads]  # the user's choice stands

@@ -220,12 +220,18 @@ def set_loader_defaults(cfg: Config) -> None:
 
 
 def share_cores(cfg: Config) -> None:
-    """Without a GPU, leave a core to each worker that loads data, up to half of them: threads that
-    compete for a core spend their time waiting for each other. OMP_NUM_THREADS overrides it."""
+    """Without a GPU, divide the cores between training and the workers that load data.
+
+    A classifier's images may take as long to load as to train on: each worker gets a core, up to
+    half of them, since threads that compete for a core spend their time waiting for each other. A
+    step of a detector or segmenter is many times its loading, and gets all cores. OMP_NUM_THREADS
+    overrides it.
+    """
     if torch.cuda.is_available() or "OMP_NUM_THREADS" in os.environ:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0)
+    loading = cfg.get("default_scope") == "mmpretrain"
+    workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0) if loading else 0
     torch.set_num_threads(max(cores - workers, cores // 2, 1))
 
 
