@@ -28,7 +28,12 @@ def test_parts_are_few_and_equal(rows, width, sizes, monkeypatch):
     assert torch.equal(torch.cat(parts), x)
 
 
-def test_parts_are_for_float32_that_nobody_watches():
+def test_parts_are_larger_in_training(monkeypatch):
+    monkeypatch.setattr(chunks, "FLOATS", 100)
+    assert [len(part) for part in split_rows(torch.ones(11, 2), 30, training=True)] == [6, 5]
+
+
+def test_parts_are_for_what_nobody_watches():
     layers, x = nn.Sequential(nn.Linear(4, 4), nn.GELU()), torch.ones(2, 4)
     assert computes_in_parts(x, layers)
     assert not computes_in_parts(x.double(), layers)

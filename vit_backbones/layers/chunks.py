@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from .linear import runs_eagerly_on_cpu
 
-# Widest intermediate of a part, in float32: 16 MiB. Larger tensors leave the cache, and those of
+# Widest intermediate of a part, in float32: 8 MiB. Larger tensors leave the cache, and those of
 # more than 32 MiB are new pages from the system at each call, which costs as much as the products.
-FLOATS = 2**22
+FLOATS = 2**21
 
 
-def split_rows(x: Tensor, width: int) -> tuple[Tensor, ...]:
+def split_rows(x: Tensor, width: int, training: bool = False) -> tuple[Tensor, ...]:
     """Views of a tensor (n, ...), row after row, as few and as equal as intermediates of ``width``
-    numbers per row allow."""
-    parts = max(1, -(-x.shape[0] * width // FLOATS))
+    numbers per row allow; in training half as many, since each adds to the weights' gradients."""
+    parts = max(1, -(-x.shape[0] * width // (2 * FLOATS if training else FLOATS)))
     return x.split(max(1, -(-x.shape[0] // parts)))
 
 

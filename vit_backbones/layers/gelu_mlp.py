@@ -25,7 +25,7 @@ class Weights(NamedTuple):
 
 
 def gelu_mlp(x: Tensor, weights: Weights, eps: float) -> Tensor:
-    """(..., dim) -> (..., out_dim), float32 on the CPU.
+    """(..., dim) -> (..., out_dim), on the CPU.
 
     Without gradients, a part of the hidden layer exists at a time. With them, x and the hidden
     layer before its GELU are kept, half of what autograd keeps: norm and GELU are computed again.
@@ -54,14 +54,13 @@ class _GeluMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, eps: float, x: Tensor, *weights: Tensor | None) -> Tensor:
         w1, b1, w2, b2, *norm = weights
-        width, hidden = w1.shape[0], []
-        out = x.new_empty(x.shape[0], w2.shape[0])
-        for part, result in zip(split_rows(x, width), split_rows(out, width)):
-            hidden.append(linear(_norm(eps, part, *norm), w1, b1))
-            result.copy_(linear(F.gelu(hidden[-1]), w2, b2))
+        hidden, out = [], []
+        for part in split_rows(x, w1.shape[0], training=True):
+            hidden.append(linear(_norm(eps, part, *norm), w1, b1, training=True))
+            out.append(linear(F.gelu(hidden[-1]), w2, b2, training=True))
         ctx.eps = eps
         ctx.save_for_backward(x, *weights, *hidden)
-        return out
+        return _joined(out)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -74,28 +73,26 @@ class _GeluMlp(torch.autograd.Function):
         x, w1, _, w2, _, *norm = inputs
         need_x, need_w1, need_b1, need_w2, need_b2, *need_norm = need
         dw1 = db1 = dw2 = db2 = None
-        dnorm = [None] * len(norm)
-        dx = torch.empty_like(x) if need_x else None
-        width = w1.shape[0]
-        parts = zip(split_rows(x, width), hidden, split_rows(gradient, width))
-        dx_parts = split_rows(dx, width) if need_x else ()
-        for i, (part, before, g) in enumerate(parts):
+        dx, dnorm = [], [None, None]
+        parts = (split_rows(t, w1.shape[0], training=True) for t in (x, gradient))
+        for part, g, before in zip(*parts, hidden):
             dw2 = _add_product(dw2, g, F.gelu(before)) if need_w2 else None
             db2 = _add(db2, g.sum(0)) if need_b2 else None
-            g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None), before)
+            g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None, training=True), before)
             dw1 = _add_product(dw1, g, _norm(eps, part, *norm)) if need_w1 else None
             db1 = _add(db1, g.sum(0)) if need_b1 else None
             if not any((need_x, *need_norm)):
                 continue
-            g = linear(g, w1.t(), None)
+            g = linear(g, w1.t(), None, training=True)
             if norm[0] is not None:
-                g, *affine = _norm_backward(eps, g, part, *norm)
-                dnorm = [
-                    _add(*pair) if n else None for pair, n in zip(zip(dnorm, affine), need_norm)
-                ]
-            if need_x:
-                dx_parts[i].copy_(g)
-        return None, dx, dw1, db1, dw2, db2, *dnorm
+                g, *terms = _norm_backward(eps, g, part, *norm)
+                dnorm = [_add(*i) if n else None for *i, n in zip(dnorm, terms, need_norm)]
+            dx.append(g)
+        return None, _joined(dx) if need_x else None, dw1, db1, dw2, db2, *dnorm
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _add(total: Tensor | None, term: Tensor) -> Tensor:
