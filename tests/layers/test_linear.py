@@ -18,10 +18,10 @@ def draw(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-@pytest.fixture(params=[True, False], ids=["trains with oneDNN", "trains with MKL"], autouse=True)
+@pytest.fixture(params=[True, False], ids=["oneDNN", "MKL"], autouse=True)
 def onednn(request, monkeypatch):
-    """Every test with either library in training, whatever this machine's processor prefers."""
-    monkeypatch.setattr(module, "TRAINS_WITH_ONEDNN", request.param)
+    """Every test with either library, whatever this machine's processor prefers."""
+    monkeypatch.setattr(module, "PREFERS_ONEDNN", request.param)
     return request.param
 
 
@@ -48,11 +48,16 @@ def test_the_faster_library_is_taken(onednn):
 
     with Record(), torch.no_grad():
         Linear(5, 7)(draw(3, 5))
-    assert "mkldnn._linear_pointwise.default" in names
+    assert ("mkldnn._linear_pointwise.default" in names) == onednn
     names.clear()
     with Record():
         Linear(5, 7)(draw(3, 5)).sum().backward()
     assert ("mkldnn._linear_pointwise.default" in names) == onednn
+    names.clear()
+    x, weight, bias = draw(3, 5), draw(7, 5), draw(7)
+    with Record(), torch.no_grad():
+        linear_gelu(x, weight, bias)
+    assert names == ["mkldnn._linear_pointwise.default"]
 
 
 def test_gelu_on_top():

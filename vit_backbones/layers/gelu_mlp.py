@@ -56,8 +56,8 @@ class _GeluMlp(torch.autograd.Function):
         w1, b1, w2, b2, *norm = weights
         hidden, out = [], []
         for part in split_rows(x, w1.shape[0], training=True):
-            hidden.append(linear(_norm(eps, part, *norm), w1, b1, training=True))
-            out.append(linear(F.gelu(hidden[-1]), w2, b2, training=True))
+            hidden.append(linear(_norm(eps, part, *norm), w1, b1))
+            out.append(linear(F.gelu(hidden[-1]), w2, b2))
         ctx.eps = eps
         ctx.save_for_backward(x, *weights, *hidden)
         return _joined(out)
@@ -78,12 +78,12 @@ class _GeluMlp(torch.autograd.Function):
         for part, g, before in zip(*parts, hidden):
             dw2 = _add_product(dw2, g, F.gelu(before)) if need_w2 else None
             db2 = _add(db2, g.sum(0)) if need_b2 else None
-            g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None, training=True), before)
+            g = torch.ops.aten.gelu_backward(linear(g, w2.t(), None), before)
             dw1 = _add_product(dw1, g, _norm(eps, part, *norm)) if need_w1 else None
             db1 = _add(db1, g.sum(0)) if need_b1 else None
             if not any((need_x, *need_norm)):
                 continue
-            g = linear(g, w1.t(), None, training=True)
+            g = linear(g, w1.t(), None)
             if norm[0] is not None:
                 g, *terms = _norm_backward(eps, g, part, *norm)
                 dnorm = [_add(*i) if n else None for *i, n in zip(dnorm, terms, need_norm)]

@@ -17,13 +17,13 @@ def made_by_intel(info: Path = Path("/proc/cpuinfo")) -> bool:
     return info.exists() and "GenuineIntel" in info.read_text()
 
 
-# MKL, which torch takes, is Intel's, and faster at a training's products on its processors
-TRAINS_WITH_ONEDNN = _AVAILABLE and not made_by_intel()
+# MKL, which torch takes, is Intel's, and the faster one on its processors
+PREFERS_ONEDNN = _AVAILABLE and not made_by_intel()
 
 
 class Linear(nn.Linear):
-    """nn.Linear, whose float32 products on the CPU run in oneDNN, where F.linear takes MKL; on
-    Intel's processors in inference only.
+    """nn.Linear, whose float32 products on a CPU that is not Intel's run in oneDNN, where F.linear
+    takes MKL.
 
     oneDNN packs the weight while it computes, and adds the bias to a result in the cache, where MKL
     starts from a copy of it. Elsewhere (other devices and precisions, autocast, compiling,
@@ -34,16 +34,9 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, training: bool | None = None) -> Tensor:
-    """x weight^T + bias: (..., in), (out, in), (out,) -> (..., out).
-
-    Args:
-        x, weight, bias: The factors and what is added to their product, if anything.
-        training: Take the library that is the faster in training. Default: where autograd records;
-            gradients that are written out say so themselves.
-    """
-    training = torch.is_grad_enabled() if training is None else training
-    if not ((TRAINS_WITH_ONEDNN or not training) and _can_take_onednn(x, weight)):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x weight^T + bias: (..., in), (out, in), (out,) -> (..., out)."""
+    if not (PREFERS_ONEDNN and _can_take_onednn(x, weight)):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _OneDNNLinear.apply(x, weight, bias)
@@ -51,8 +44,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, training: bool | None
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN applies it
-    to a result in the cache."""
+    """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN, on any CPU,
+    applies it to a result in the cache."""
     if torch.is_grad_enabled() or not _can_take_onednn(x, weight):
         return F.gelu(linear(x, weight, bias))
     return _onednn(x, weight, bias, "gelu")
@@ -94,7 +87,7 @@ class _OneDNNLinear(torch.autograd.Function):
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
         rows = gradient.reshape(-1, weight.shape[0])
         return (
-            linear(gradient, weight.t(), None, training=True) if wants_x else None,
+            linear(gradient, weight.t(), None) if wants_x else None,
             rows.t() @ x.reshape(-1, x.shape[-1]) if wants_weight else None,
             rows.sum(0) if wants_bias else None,
         )
