@@ -86,8 +86,10 @@ class _GeluMlp(torch.autograd.Function):
             g = linear(g, w1.t(), None)
             if norm[0] is not None:
                 g, *terms = _norm_backward(eps, g, part, *norm)
-                dnorm = [_add(*i) if n else None for *i, n in zip(dnorm, terms, need_norm)]
-            dx.append(g)
+                sums = zip(dnorm, terms, need_norm)
+                dnorm = [_add(total, term) if needed else None for total, term, needed in sums]
+            if need_x:
+                dx.append(g)
         return None, _joined(dx) if need_x else None, dw1, db1, dw2, db2, *dnorm
 
 
