@@ -195,3 +195,12 @@ def test_resume_from_unusable_files_is_one_message(tmp_path):
     ):
         with pytest.raises(UserError, match=f"cannot resume: .*{message}"):
             run(toy_config(tmp_path / "b", resume=True, load_from=file))
+
+
+def test_resume_with_other_groups_of_parameters_is_one_message(tmp_path):
+    run(toy_config(tmp_path / "a", epochs=1))
+    other = toy_config(tmp_path / "a", epochs=2, resume=True)
+    other.optim_wrapper.paramwise_cfg = dict(bias_lr_mult=1.0)  # a group for each parameter
+    message = "has 4 parameters in 1 groups, this config's has 4 in 4"
+    with pytest.raises(UserError, match=f"cannot resume: .*epoch_1.pth {message}"):
+        run(other)

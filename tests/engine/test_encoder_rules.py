@@ -47,7 +47,7 @@ def test_the_rest_of_a_model_follows_the_config():
         ),
     )
     names = {id(p): name for name, p in model.named_parameters()}
-    groups = {names[id(g["params"][0])]: g for g in wrapper.optimizer.param_groups}
+    groups = {names[id(p)]: g for g in wrapper.optimizer.param_groups for p in g["params"]}
     assert groups["neck.1.weight"]["weight_decay"] == 0.05  # mmengine's default
     assert groups["neck.0.bias"]["lr"] == 0.1
     for name in ("pos_embed", "cls_token", "norm.weight", "blocks.0.attn.qkv.bias"):

@@ -62,7 +62,7 @@ def param_groups(model: nn.Module, **paramwise: object) -> dict[str, dict]:
     )
     wrapper = build_optim_wrapper(model, cfg)
     names = {id(param): name for name, param in model.named_parameters()}
-    return {names[id(g["params"][0])]: g for g in wrapper.optimizer.param_groups}
+    return {names[id(p)]: g for g in wrapper.optimizer.param_groups for p in g["params"]}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,12 @@ def test_norms_biases_and_positions_do_not_decay():
     for name in ("cls_token", "pos_embed", "norm.weight", "blocks.0.ls1.gamma"):
         assert f"backbone.{name}" in free, sorted(free)
     assert groups["backbone.pos_embed"]["lr"] == pytest.approx(LR * RATE ** (DEPTH + 1))
+
+
+def test_parameters_with_equal_settings_share_a_group():
+    groups = param_groups(build(CLASSIFIER), bias_decay_mult=0.0, norm_decay_mult=0.0)
+    settings = {(g["lr"], g["weight_decay"]) for g in groups.values()}
+    assert len({id(g) for g in groups.values()}) == len(settings) < len(groups) / 4
 
 
 def test_multiplies_with_other_rates_of_the_config():

@@ -16,7 +16,7 @@ def groups_of(cfg) -> tuple[dict[str, dict], dict]:
     model = build(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     names = {id(p): name for name, p in model.named_parameters()}
-    groups = {names[id(g["params"][0])]: g for g in wrapper.optimizer.param_groups}
+    groups = {names[id(p)]: g for g in wrapper.optimizer.param_groups for p in g["params"]}
     return groups, dict(model.named_parameters())
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from ..checkpoint.sharded import is_sharded
@@ -68,11 +69,26 @@ class CheckpointHook(_CheckpointHook):
             )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if runner._resume and "optimizer" not in checkpoint:
+        if not runner._resume:
+            return
+        anew = f"start anew from these weights: --cfg-options load_from={runner._load_from}"
+        if "optimizer" not in checkpoint:
             raise UserError(
                 f"cannot resume: {runner._load_from} holds weights but no optimizer state. Resume "
-                "from an epoch_N.pth or iter_N.pth, or start anew from these weights: "
-                f"--cfg-options load_from={runner._load_from}"
+                f"from an epoch_N.pth or iter_N.pth, or {anew}"
+            )
+        saved = checkpoint["optimizer"].get("param_groups")
+        wrapper = runner.optim_wrapper
+        if saved is None or not isinstance(wrapper, OptimWrapper):
+            return
+        own = wrapper.optimizer.param_groups  # the wrapper's have one more, without parameters
+        theirs, ours = ([len(g["params"]) for g in gs] for gs in (saved, own))
+        if theirs != ours:
+            raise UserError(
+                f"cannot resume: the optimizer of {runner._load_from} has {sum(theirs)} parameters "
+                f"in {len(theirs)} groups, this config's has {sum(ours)} in {len(ours)}. Resume "
+                "with the run's own config (the same frozen parameters, optim_wrapper.constructor "
+                f"and paramwise_cfg), or {anew}"
             )
 
     def before_train(self, runner: Runner) -> None:

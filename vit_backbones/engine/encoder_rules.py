@@ -30,12 +30,10 @@ class EncoderOptimWrapperConstructor(LayerDecayOptimWrapperConstructor):
     sets the rate, and these parameters don't decay. The rest of the model follows the config.
     """
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
-        super().add_params(params, module, prefix=prefix, **kwargs)
-        if prefix:
-            return
-        encoders = tuple(find_encoders(module))
-        names = {id(param): name for name, param in module.named_parameters()}
+    def set_rules(self, params: list[dict], model: nn.Module) -> None:
+        super().set_rules(params, model)
+        encoders = tuple(find_encoders(model))
+        names = {id(param): name for name, param in model.named_parameters()}
         for group in params:
             (param,) = group["params"]
             name = names[id(param)]

@@ -25,7 +25,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     but shadow ``norm_decay_mult`` and all shorter keys. Everything else in ``paramwise_cfg`` is
     mmengine's (``norm_decay_mult``, ``bias_decay_mult``, ``flat_decay_mult``, ``custom_keys``).
     Unlike mmpretrain's constructor it finds the encoder at any place in a model, so mmdet's
-    detectors and mmseg's segmenters can use it.
+    detectors and mmseg's segmenters can use it. Parameters with equal settings share a group of the
+    optimizer, in the order of their first: mmengine gives each a group of its own, which fused and
+    foreach optimizers step through one by one.
 
     Raises:
         UserError: No module of the model has `get_layer_depth`, or a rate is not in (0, 1].
@@ -34,9 +36,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix == "":  # the outermost call of a recursion: all groups are there
-            self._scale(params, module)
+            self.set_rules(params, module)
+            params[:] = merge_equal(params)
 
-    def _scale(self, params: list[dict], model: nn.Module) -> None:
+    def set_rules(self, params: list[dict], model: nn.Module) -> None:
+        """Change the settings of groups, each of one parameter of ``model``."""
         rate = self._rate("layer_decay_rate")
         encoder_lr_mult = self._rate("encoder_lr_mult")
         encoders = find_encoders(model)
@@ -59,6 +63,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if not 0 < rate <= 1:
             raise UserError(f"{name} must lie in (0, 1], not {rate!r}")
         return rate
+
+
+def merge_equal(groups: list[dict]) -> list[dict]:
+    """One group for all parameters with the same settings."""
+    merged: dict[str, dict] = {}
+    for group in groups:
+        settings = {key: value for key, value in group.items() if key != "params"}
+        first = merged.setdefault(repr(sorted(settings.items())), {**settings, "params": []})
+        first["params"] += group["params"]
+    return list(merged.values())
 
 
 def find_encoders(model: nn.Module) -> dict[str, nn.Module]:

@@ -3,6 +3,7 @@ rate and the number of epochs are the recipe's.
 """
 
 optim_wrapper = dict(
+    constructor="vit_backbones.LayerDecayOptimWrapperConstructor",
     optimizer=dict(type="AdamW", weight_decay=0.05, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
     clip_grad=dict(max_norm=1.0),
