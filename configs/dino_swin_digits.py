@@ -4,6 +4,9 @@ It starts from the classifier that swin_digits.py trains. The encoder is the cla
 patches of 4 pixels in place of 2: the scenes' digits are about twice as large as the 16 pixels of
 the classifier's images.
 
+The learning rate is for two processes, tools/dist_train.sh configs/dino_swin_digits.py 2: on two
+cores they do in a step's time twice the images of one with two threads.
+
 mmdet 3.3.0 itself has DINO at a width of 256 only; onedl-mmdetection has it at any.
 """
 
@@ -79,5 +82,6 @@ model = dict(
     test_cfg=dict(max_per_img=30),
 )
 
-optim_wrapper = dict(optimizer=dict(lr=8e-4))
-train_cfg = dict(max_epochs=4)
+optim_wrapper = dict(optimizer=dict(lr=1.1e-3))
+auto_scale_lr = dict(base_batch_size=8)
+train_cfg = dict(max_epochs=5)

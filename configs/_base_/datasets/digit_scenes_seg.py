@@ -9,13 +9,13 @@ default_scope = "mmseg"
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="Resize", scale=(160, 160), keep_ratio=True),
+    dict(type="Resize", scale=(192, 192), keep_ratio=True),
     dict(type="PhotoMetricDistortion"),  # there are but two photographs
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(160, 160), keep_ratio=True),
+    dict(type="Resize", scale=(192, 192), keep_ratio=True),
     dict(type="LoadAnnotations"),  # after the resizing: the maps are compared at their full size
     dict(type="PackSegInputs"),
 ]
