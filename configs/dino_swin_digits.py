@@ -5,7 +5,7 @@ patches of 4 pixels in place of 2: the scenes' digits are about twice as large a
 the classifier's images.
 
 The learning rate is for two processes, tools/dist_train.sh configs/dino_swin_digits.py 2: on two
-cores they do in a step's time twice the images of one with two threads.
+cores they see in a step's time nearly twice the images of one with two threads.
 
 mmdet 3.3.0 itself has DINO at a width of 256 only; onedl-mmdetection has it at any.
 """
