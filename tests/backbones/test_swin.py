@@ -250,6 +250,7 @@ def test_inference_by_parts(version, floats, monkeypatch):
     images = random_images(3, 75, 101)
     expected = model(images)
     monkeypatch.setattr(chunks, "FLOATS", floats)
+    monkeypatch.setattr(chunks, "MLP_ROWS", 1)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             for ours, one_piece in zip(model(images), expected, strict=True):

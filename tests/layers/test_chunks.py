@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vit_backbones.layers import chunks
-from vit_backbones.layers.chunks import computes_in_parts, split_rows
+from vit_backbones.layers.chunks import computes_in_parts, split_mlp_rows, split_rows
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,17 @@ def test_parts_are_few_and_equal(rows, width, sizes, monkeypatch):
     assert torch.equal(torch.cat(parts), x)
 
 
-def test_parts_are_larger_in_training(monkeypatch):
+@pytest.mark.parametrize(
+    "training, least, sizes",
+    [(False, 1, [3, 3, 3, 2]), (True, 1, [6, 5]), (False, 8, [6, 5]), (True, 11, [11])],
+)
+def test_parts_of_an_mlp_are_larger_in_training_and_not_too_few_rows(
+    training, least, sizes, monkeypatch
+):
     monkeypatch.setattr(chunks, "FLOATS", 100)
-    assert [len(part) for part in split_rows(torch.ones(11, 2), 30, training=True)] == [6, 5]
+    monkeypatch.setattr(chunks, "MLP_ROWS", least)
+    parts = split_mlp_rows(torch.ones(11, 2), 30, training)
+    assert [len(part) for part in parts] == sizes
 
 
 def test_parts_are_for_what_nobody_watches():

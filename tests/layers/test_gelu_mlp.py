@@ -40,6 +40,7 @@ def x():
 @pytest.fixture(params=[chunks.FLOATS, 50, 1], ids=["one part", "some rows", "row by row"])
 def parts(request, monkeypatch):
     monkeypatch.setattr(chunks, "FLOATS", request.param)
+    monkeypatch.setattr(chunks, "MLP_ROWS", 1)
 
 
 @pytest.mark.parametrize("norm", [True, False], ids=["norm", "no norm"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.chunks import computes_in_parts, records_gradients, split_rows
+from ..layers.chunks import computes_in_parts, records_gradients, split_mlp_rows
 from ..layers.drop import DropPath, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
@@ -61,7 +61,7 @@ class SwinBlock(nn.Module):
         slots = flat_rows(plan.join.index, x.shape[0], plan.split.index.shape[0])
         result = torch.empty_like(x, memory_format=torch.contiguous_format)
         width = self.mlp.fc1.out_features
-        parts = (split_rows(t, width) for t in (slots, x.flatten(0, 1), result.flatten(0, 1)))
+        parts = (split_mlp_rows(t, width) for t in (slots, x.flatten(0, 1), result.flatten(0, 1)))
         for slots, before, after in zip(*parts):
             attended = self.attn.proj(windows.index_select(0, slots))
             torch.add(before, post(attended), out=after)

@@ -11,11 +11,24 @@ from .linear import runs_eagerly_on_cpu
 # more than 32 MiB are new pages from the system at each call, which costs as much as the products.
 FLOATS = 2**21
 
+# Fewest rows for a part of an MLP, even where these are larger: each part reads all its weights.
+MLP_ROWS = 2**10
 
-def split_rows(x: Tensor, width: int, training: bool = False) -> tuple[Tensor, ...]:
+
+def split_rows(x: Tensor, width: int) -> tuple[Tensor, ...]:
     """Views of a tensor (n, ...), row after row, as few and as equal as intermediates of ``width``
-    numbers per row allow; in training half as many, since each adds to the weights' gradients."""
-    parts = max(1, -(-x.shape[0] * width // (2 * FLOATS if training else FLOATS)))
+    numbers per row allow."""
+    return _split(x, width, FLOATS)
+
+
+def split_mlp_rows(x: Tensor, hidden_dim: int, training: bool = False) -> tuple[Tensor, ...]:
+    """The same for an MLP with a hidden layer of that width, in parts of :data:`MLP_ROWS` at least;
+    in training half as many, since each adds to the weights' gradients."""
+    return _split(x, hidden_dim, max(2 * FLOATS if training else FLOATS, MLP_ROWS * hidden_dim))
+
+
+def _split(x: Tensor, width: int, floats: int) -> tuple[Tensor, ...]:
+    parts = max(1, -(-x.shape[0] * width // floats))
     return x.split(max(1, -(-x.shape[0] // parts)))
 
 

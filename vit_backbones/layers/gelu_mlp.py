@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .chunks import gradients, records_gradients, split_rows
+from .chunks import gradients, records_gradients, split_mlp_rows
 from .linear import linear, linear_gelu
 
 
@@ -33,10 +33,11 @@ def gelu_mlp(x: Tensor, weights: Weights, eps: float) -> Tensor:
     rows = x.reshape(-1, x.shape[-1])
     if records_gradients(x, *weights):
         out = _GeluMlp.apply(eps, rows, *weights)
+    elif len(parts := split_mlp_rows(rows, weights.fc1_weight.shape[0])) == 1:
+        out = _definition(eps, rows, *weights)
     else:
         out = x.new_empty(rows.shape[0], weights.fc2_weight.shape[0])
-        width = weights.fc1_weight.shape[0]
-        for part, result in zip(split_rows(rows, width), split_rows(out, width)):
+        for part, result in zip(parts, out.split(len(parts[0]))):
             result.copy_(_definition(eps, part, *weights))
     return out.reshape(*x.shape[:-1], -1)
 
@@ -55,7 +56,7 @@ class _GeluMlp(torch.autograd.Function):
     def forward(ctx, eps: float, x: Tensor, *weights: Tensor | None) -> Tensor:
         w1, b1, w2, b2, *norm = weights
         hidden, out = [], []
-        for part in split_rows(x, w1.shape[0], training=True):
+        for part in split_mlp_rows(x, w1.shape[0], training=True):
             hidden.append(linear(_norm(eps, part, *norm), w1, b1))
             out.append(linear(F.gelu(hidden[-1]), w2, b2))
         ctx.eps = eps
@@ -74,7 +75,7 @@ class _GeluMlp(torch.autograd.Function):
         need_x, need_w1, need_b1, need_w2, need_b2, *need_norm = need
         dw1 = db1 = dw2 = db2 = None
         dx, dnorm = [], [None, None]
-        parts = (split_rows(t, w1.shape[0], training=True) for t in (x, gradient))
+        parts = (split_mlp_rows(t, w1.shape[0], training=True) for t in (x, gradient))
         for part, g, before in zip(*parts, hidden):
             dw2 = _add_product(dw2, g, F.gelu(before)) if need_w2 else None
             db2 = _add(db2, g.sum(0)) if need_b2 else None
