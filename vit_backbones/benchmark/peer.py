@@ -63,17 +63,6 @@ def check_settings(arch: Any, *known: str) -> None:
             raise NotOffered(f"has no encoder with {field.name}={value!r}")
 
 
-def same_everywhere(name: str, values: Sequence[int]) -> int:
-    """The value that all stages share.
-
-    Raises:
-        NotOffered: They differ.
-    """
-    if len(set(values)) != 1:
-        raise NotOffered(f"has one {name} for all stages, not {tuple(values)}")
-    return values[0]
-
-
 def whole(name: str, value: float) -> int:
     """``value`` as the integer that the library wants.
 

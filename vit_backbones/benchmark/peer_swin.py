@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from ..backbones.base import to_pair
 from ..backbones.swin_arch import SwinArch
-from .peer import NotOffered, Peer, channels_last, check_settings, same_everywhere, whole
+from ..checkpoint.peers.huggingface import swin_settings as transformers_settings
+from ..checkpoint.peers.openmmlab import mmdet_swin_settings as mmdet_settings
+from ..checkpoint.peers.openmmlab import mmpretrain_swin_settings as mmpretrain_settings
+from ..checkpoint.peers.timm import swin_settings as timm_settings
+from ..checkpoint.peers.torchvision import swin_settings as torchvision_settings
+from .peer import NotOffered, Peer, channels_last, check_settings, whole
 
 KNOWN = ("version", "embed_dims", "depths", "num_heads", "window_size", "patch_size", "mlp_ratio")
 KNOWN += ("qkv_bias", "in_channels", "drop_path_rate")
@@ -19,21 +24,14 @@ def timm_swin(arch: SwinArch, maps: bool) -> Peer:
     from timm.models.swin_transformer_v2 import SwinTransformerV2
 
     check_settings(arch, *KNOWN, "pretrained_window_sizes")
-    v2 = dict(pretrained_window_sizes=arch.pretrained_windows) if arch.version == 2 else {}
+    check_windows(arch)
     encoder = (SwinTransformerV2 if arch.version == 2 else SwinTransformer)(
         img_size=to_pair(arch.img_size, "img_size"),
-        patch_size=arch.patch_size,
         in_chans=arch.in_channels,
         num_classes=0,
         global_pool="",
-        embed_dim=arch.embed_dims,
-        depths=tuple(arch.depths),
-        num_heads=arch.heads,
-        window_size=same_everywhere("window_size", arch.windows),
-        mlp_ratio=arch.mlp_ratio,
-        qkv_bias=arch.qkv_bias,
         drop_path_rate=arch.drop_path_rate,
-        **v2,
+        **timm_settings(arch),
     )
     if not maps:
         return Peer(encoder, encoder.forward_features)
@@ -47,14 +45,10 @@ def torchvision_swin(arch: SwinArch, maps: bool) -> Peer:
 
     known = set(KNOWN) - {"qkv_bias", "in_channels"}
     check_settings(arch, *known)
+    check_windows(arch)
     v2 = dict(block=tv.SwinTransformerBlockV2, downsample_layer=tv.PatchMergingV2)
     encoder = tv.SwinTransformer(
-        [arch.patch_size] * 2,
-        arch.embed_dims,
-        list(arch.depths),
-        list(arch.heads),
-        [same_everywhere("window_size", arch.windows)] * 2,
-        mlp_ratio=arch.mlp_ratio,
+        **torchvision_settings(arch),
         stochastic_depth_prob=arch.drop_path_rate,
         **(v2 if arch.version == 2 else {}),
     )
@@ -77,28 +71,18 @@ def torchvision_swin(arch: SwinArch, maps: bool) -> Peer:
 def mmpretrain_swin(arch: SwinArch, maps: bool) -> Peer:
     from mmpretrain.models.backbones import SwinTransformer, SwinTransformerV2
 
-    sizes = dict(embed_dims=arch.embed_dims, depths=list(arch.depths), num_heads=list(arch.heads))
-    shared = dict(
-        img_size=to_pair(arch.img_size, "img_size"),
-        patch_size=arch.patch_size,
-        in_channels=arch.in_channels,
-        out_indices=stage_indices(arch, maps),
-        drop_path_rate=arch.drop_path_rate,
-        pad_small_map=arch.pad_small_map,
-    )
-    known = set(KNOWN) - {"qkv_bias", "mlp_ratio"}
+    known = set(KNOWN) - {"qkv_bias"}
     if arch.version == 1:
         check_settings(arch, *known, "pad_small_map")
-        window = same_everywhere("window_size", arch.windows)
-        encoder = SwinTransformer(sizes, window_size=window, **shared)
+        check_windows(arch)
     else:
         check_settings(arch, *known, "pad_small_map", "pretrained_window_sizes")
-        encoder = SwinTransformerV2(
-            {**sizes, "extra_norm_every_n_blocks": 0},
-            window_size=list(arch.windows),
-            pretrained_window_sizes=list(arch.pretrained_windows),
-            **shared,
-        )
+    encoder = (SwinTransformerV2 if arch.version == 2 else SwinTransformer)(
+        **mmpretrain_settings(arch),
+        img_size=to_pair(arch.img_size, "img_size"),
+        out_indices=stage_indices(arch, maps),
+        drop_path_rate=arch.drop_path_rate,
+    )
     return Peer(encoder, encoder)
 
 
@@ -108,17 +92,11 @@ def mmdet_swin(arch: SwinArch, maps: bool) -> Peer:
     if arch.version != 1:
         raise NotOffered("has no Swin v2")
     check_settings(arch, *KNOWN, "pad_small_map")  # it always pads
+    check_windows(arch)
+    whole("mlp_ratio", arch.mlp_ratio)
     encoder = SwinTransformer(
-        in_channels=arch.in_channels,
-        embed_dims=arch.embed_dims,
-        patch_size=arch.patch_size,
-        window_size=same_everywhere("window_size", arch.windows),
-        mlp_ratio=whole("mlp_ratio", arch.mlp_ratio),
-        depths=tuple(arch.depths),
-        num_heads=arch.heads,
-        strides=(arch.patch_size, *(2,) * (len(arch.depths) - 1)),
+        **mmdet_settings(arch),
         out_indices=stage_indices(arch, maps),
-        qkv_bias=arch.qkv_bias,
         drop_path_rate=arch.drop_path_rate,
     )
     return Peer(encoder, encoder)
@@ -129,21 +107,13 @@ def transformers_swin(arch: SwinArch, maps: bool) -> Peer:
 
     v2 = ("pretrained_window_sizes",) if arch.version == 2 else ()
     check_settings(arch, *KNOWN, *v2)
+    check_windows(arch)
     kind = "Swin" if arch.version == 1 else "Swinv2"
-    options = dict(pretrained_window_sizes=list(arch.pretrained_windows)) if v2 else {}
     config = getattr(transformers, f"{kind}Config")(
+        **transformers_settings(arch),
         image_size=to_pair(arch.img_size, "img_size"),
-        patch_size=arch.patch_size,
-        num_channels=arch.in_channels,
-        embed_dim=arch.embed_dims,
-        depths=list(arch.depths),
-        num_heads=list(arch.heads),
-        window_size=same_everywhere("window_size", arch.windows),
-        mlp_ratio=arch.mlp_ratio,
-        qkv_bias=arch.qkv_bias,
         drop_path_rate=arch.drop_path_rate,
         out_indices=tuple(i + 1 for i in range(len(arch.depths))),
-        **options,
     )
     if not maps:
         encoder = getattr(transformers, f"{kind}Model")(config, add_pooling_layer=False)
@@ -153,6 +123,12 @@ def transformers_swin(arch: SwinArch, maps: bool) -> Peer:
         encoder.swin.layernorm = nn.Identity()
         return Peer(encoder, lambda x: encoder(x).feature_maps)
     return Peer(encoder, lambda x: channels_last(encoder(x).feature_maps), stage_norms(arch))
+
+
+def check_windows(arch: SwinArch) -> None:
+    """Raise NotOffered where the stages differ in the size of their windows."""
+    if len(set(arch.windows)) != 1:
+        raise NotOffered(f"has one window_size for all stages, not {tuple(arch.windows)}")
 
 
 def stage_indices(arch: SwinArch, maps: bool) -> tuple[int, ...]:

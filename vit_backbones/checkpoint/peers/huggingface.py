@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backbones.base import Backbone
+from ...backbones.swin_arch import SwinArch
 from .common import check_plain, check_windows, mlp_width, refuse, square, window_blocks
 
 Config = dict[str, Any]
@@ -170,6 +171,17 @@ def _swin(encoder: Backbone) -> Config:
         model_type=kind,
         architectures=[f"{named}Model"],
         image_size=_side(arch.img_size),
+        **swin_settings(arch),
+    )
+    if len(encoder.out_indices) > 1:  # for SwinBackbone
+        config["out_indices"] = [i + 1 for i in encoder.out_indices]
+    return config
+
+
+def swin_settings(arch: SwinArch) -> Config:
+    """Of its SwinConfig or Swinv2Config, apart from the size of images and from which outputs it
+    gives; it has one window in all stages."""
+    config: Config = dict(
         patch_size=arch.patch_size,
         num_channels=arch.in_channels,
         embed_dim=arch.embed_dims,
@@ -184,8 +196,6 @@ def _swin(encoder: Backbone) -> Config:
     )
     if arch.version == 2:
         config["pretrained_window_sizes"] = list(arch.pretrained_windows)
-    if len(encoder.out_indices) > 1:  # for SwinBackbone
-        config["out_indices"] = [i + 1 for i in encoder.out_indices]
     return config
 
 

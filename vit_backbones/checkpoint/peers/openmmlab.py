@@ -6,6 +6,7 @@ from typing import Any
 
 from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
+from ...backbones.swin_arch import SwinArch
 from .common import arguments, check_plain, is_plain, mlp_width, refuse, square, window_blocks
 
 
@@ -27,6 +28,18 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
         raise refuse("mmdet", encoder, f"mlp_ratio={arch.mlp_ratio} is no whole number")
     settings = dict(
         type="SwinTransformer",
+        **mmdet_swin_settings(arch),
+        out_indices=tuple(encoder.out_indices),
+    )
+    if arch.use_abs_pos_embed:
+        settings.update(use_abs_pos_embed=True, pretrain_img_size=square(arch.img_size, "img_size"))
+    return _code("mmdet", settings, path)
+
+
+def mmdet_swin_settings(arch: SwinArch) -> dict[str, Any]:
+    """Of mmdet's SwinTransformer; it has one window in all stages, and MLPs a whole number of times
+    as wide."""
+    return dict(
         embed_dims=arch.embed_dims,
         depths=tuple(arch.depths),
         num_heads=arch.heads,
@@ -36,11 +49,7 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
         mlp_ratio=int(arch.mlp_ratio),
         qkv_bias=arch.qkv_bias,
         in_channels=arch.in_channels,
-        out_indices=tuple(encoder.out_indices),
     )
-    if arch.use_abs_pos_embed:
-        settings.update(use_abs_pos_embed=True, pretrain_img_size=square(arch.img_size, "img_size"))
-    return _code("mmdet", settings, path)
 
 
 def _code(library: str, settings: dict[str, Any], path: str) -> str:
@@ -146,26 +155,34 @@ def _swin(encoder: Backbone) -> dict[str, Any]:
     arch = encoder.arch
     if not arch.qkv_bias:
         raise refuse("mmpretrain", encoder, "its queries, keys and values have no biases")
-    settings: dict[str, Any] = dict(
+    if arch.version == 1 and len(set(arch.windows)) > 1:
+        raise refuse("mmpretrain", encoder, f"its stages have several windows, {arch.windows}")
+    return dict(
         type="SwinTransformer" if arch.version == 1 else "SwinTransformerV2",
-        arch=dict(embed_dims=arch.embed_dims, depths=list(arch.depths), num_heads=list(arch.heads)),
+        **mmpretrain_swin_settings(arch),
         img_size=square(arch.img_size, "img_size"),
+        out_indices=tuple(encoder.out_indices),
+    )
+
+
+def mmpretrain_swin_settings(arch: SwinArch) -> dict[str, Any]:
+    """Of mmpretrain's Swin or Swin v2, apart from the size of images and from which outputs it
+    gives; version 1 has one window in all stages."""
+    shape = dict(embed_dims=arch.embed_dims, depths=list(arch.depths), num_heads=list(arch.heads))
+    settings: dict[str, Any] = dict(
+        arch=shape,
         patch_size=arch.patch_size,
         in_channels=arch.in_channels,
-        out_indices=tuple(encoder.out_indices),
         use_abs_pos_embed=arch.use_abs_pos_embed,
         pad_small_map=arch.pad_small_map,
+        window_size=arch.windows[0],
     )
     if arch.mlp_ratio != 4:
         settings["stage_cfgs"] = dict(block_cfgs=dict(ffn_ratio=arch.mlp_ratio))
     if arch.version == 2:
-        settings["arch"]["extra_norm_every_n_blocks"] = 0
+        shape["extra_norm_every_n_blocks"] = 0
         settings["window_size"] = list(arch.windows)
         settings["pretrained_window_sizes"] = list(arch.pretrained_windows)
-    else:
-        if len(set(arch.windows)) > 1:
-            raise refuse("mmpretrain", encoder, f"its stages have several windows, {arch.windows}")
-        settings["window_size"] = arch.windows[0]
     return settings
 
 

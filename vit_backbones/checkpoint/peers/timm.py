@@ -7,6 +7,7 @@ from typing import Any
 
 from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
+from ...backbones.swin_arch import SwinArch
 from .common import (
     Code,
     arguments,
@@ -148,7 +149,20 @@ def _swin(encoder: Backbone) -> Model:
     if len(set(arch.windows)) > 1:
         raise refuse("timm", encoder, f"its stages have several windows, {arch.windows}")
     settings = dict(
-        img_size=square(arch.img_size, "img_size"),
+        img_size=square(arch.img_size, "img_size"), **swin_settings(arch), strict_img_size=False
+    )
+    if arch.in_channels != 3:
+        settings["in_chans"] = arch.in_channels
+    if arch.pad_small_map:
+        settings["always_partition"] = True
+    if arch.version == 2:
+        return "swinv2_tiny_window8_256", settings
+    return "swin_tiny_patch4_window7_224", settings
+
+
+def swin_settings(arch: SwinArch) -> dict[str, Any]:
+    """Of its Swin or Swin v2, apart from the images; it has one window in all stages."""
+    settings = dict(
         patch_size=arch.patch_size,
         embed_dim=arch.embed_dims,
         depths=tuple(arch.depths),
@@ -156,17 +170,10 @@ def _swin(encoder: Backbone) -> Model:
         window_size=arch.windows[0],
         mlp_ratio=arch.mlp_ratio,
         qkv_bias=arch.qkv_bias,
-        strict_img_size=False,
     )
-    if arch.in_channels != 3:
-        settings["in_chans"] = arch.in_channels
-    if arch.pad_small_map:
-        settings["always_partition"] = True
-    if arch.version == 2:
-        if any(arch.pretrained_windows):
-            settings["pretrained_window_sizes"] = arch.pretrained_windows
-        return "swinv2_tiny_window8_256", settings
-    return "swin_tiny_patch4_window7_224", settings
+    if arch.version == 2 and any(arch.pretrained_windows):
+        settings["pretrained_window_sizes"] = arch.pretrained_windows
+    return settings
 
 
 def mvit_settings(arch: MViTArch) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 
 from ...backbones.base import Backbone, to_pair
 from ...backbones.mvit_arch import MViTArch
+from ...backbones.swin_arch import SwinArch
 from ...layers.pooling_attention import Pooling
 from ...layers.relative_bias import log_spaced_offsets, relative_index
 from ..layouts import StateDict
@@ -70,15 +71,7 @@ def _swin(encoder: Backbone) -> list[str]:
     check_windows("torchvision", encoder)
     if len(set(arch.windows)) > 1 or any(arch.pretrained_windows) or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "it has one window in all stages, and RGB images")
-    settings = dict(
-        patch_size=[arch.patch_size] * 2,
-        embed_dim=arch.embed_dims,
-        depths=list(arch.depths),
-        num_heads=list(arch.heads),
-        window_size=[arch.windows[0]] * 2,
-        mlp_ratio=arch.mlp_ratio,
-    )
-    words = arguments(settings)
+    words = arguments(swin_settings(arch))
     if arch.version == 2:
         words += ", block=swin.SwinTransformerBlockV2, downsample_layer=swin.PatchMergingV2"
     return [
@@ -87,6 +80,19 @@ def _swin(encoder: Backbone) -> list[str]:
         f"model = swin.SwinTransformer({words})",
         "model.head = torch.nn.Identity()",
     ]
+
+
+def swin_settings(arch: SwinArch) -> dict[str, Any]:
+    """Of its SwinTransformer, apart from the classes of version 2; it has one window in all
+    stages."""
+    return dict(
+        patch_size=[arch.patch_size] * 2,
+        embed_dim=arch.embed_dims,
+        depths=list(arch.depths),
+        num_heads=list(arch.heads),
+        window_size=[arch.windows[0]] * 2,
+        mlp_ratio=arch.mlp_ratio,
+    )
 
 
 def _mvit(encoder: Backbone) -> list[str]:
