@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from .linear import runs_eagerly_on_cpu
 from .relative import decomposed_bias, fold_decomposed_bias
 
-# Scores that are held at a time: 1 MiB in float32, about a core's cache.
-_SCORES = 2**18
+# Scores that are held at a time: 8 MiB in float32. Fewer would fit a core's own cache, but with
+# several threads each step on them is too short for sharing it out.
+_SCORES = 2**21
 _MIN_ROWS = 128  # fewer queries at a time make matrix products slow
 
 
