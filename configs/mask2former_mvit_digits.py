@@ -2,7 +2,8 @@
 
 It starts from the classifier that mvit_digits.py trains. The encoder is the classifier's, with
 patches every 4 pixels in place of 2: the scenes' digits are about twice as large as the 16 pixels
-of the classifier's images.
+of the classifier's images. The learning rate is for two processes, tools/dist_train.sh
+configs/mask2former_mvit_digits.py 2.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_masks.py", "_base_/schedules/digit_scenes.py"]
@@ -122,7 +123,7 @@ val_evaluator = dict(metric=["segm"])
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(lr=7e-4),
+    optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(
         custom_keys=dict(
             query_embed=dict(decay_mult=0.0),
@@ -131,4 +132,5 @@ optim_wrapper = dict(
         ),
     ),
 )
-train_cfg = dict(max_epochs=6)
+auto_scale_lr = dict(base_batch_size=8)
+train_cfg = dict(max_epochs=7)
