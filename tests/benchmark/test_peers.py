@@ -41,6 +41,7 @@ def workload(size: tuple[int, int] = (64, 64), maps: bool = False, mode: str = "
         ("vitdet_b", VITDET, workload((128, 128)), {"timm", "mmpretrain", "transformers"}),
         ("swin_t", SWIN, workload(), ALL),
         ("swin_t", SWIN, workload((64, 96), maps=True), ALL),
+        ("swin_t", SWIN | dict(mlp_ratio=2), workload(), ALL),
         ("swinv2_t", SWIN, workload(), ALL - {"mmdet"}),
         ("swinv2_t", SWIN, workload((64, 96), maps=True), ALL - {"mmdet"}),
         ("mvitv2_t", MVIT, workload(), {"timm", "mmpretrain"}),

@@ -24,7 +24,7 @@ def timm_swin(arch: SwinArch, maps: bool) -> Peer:
     from timm.models.swin_transformer_v2 import SwinTransformerV2
 
     check_settings(arch, *KNOWN, "pretrained_window_sizes")
-    check_windows(arch)
+    check_one_window(arch)
     encoder = (SwinTransformerV2 if arch.version == 2 else SwinTransformer)(
         img_size=to_pair(arch.img_size, "img_size"),
         in_chans=arch.in_channels,
@@ -45,7 +45,7 @@ def torchvision_swin(arch: SwinArch, maps: bool) -> Peer:
 
     known = set(KNOWN) - {"qkv_bias", "in_channels"}
     check_settings(arch, *known)
-    check_windows(arch)
+    check_one_window(arch)
     v2 = dict(block=tv.SwinTransformerBlockV2, downsample_layer=tv.PatchMergingV2)
     encoder = tv.SwinTransformer(
         **torchvision_settings(arch),
@@ -72,11 +72,10 @@ def mmpretrain_swin(arch: SwinArch, maps: bool) -> Peer:
     from mmpretrain.models.backbones import SwinTransformer, SwinTransformerV2
 
     known = set(KNOWN) - {"qkv_bias"}
+    v2 = ("pretrained_window_sizes",) if arch.version == 2 else ()
+    check_settings(arch, *known, "pad_small_map", *v2)
     if arch.version == 1:
-        check_settings(arch, *known, "pad_small_map")
-        check_windows(arch)
-    else:
-        check_settings(arch, *known, "pad_small_map", "pretrained_window_sizes")
+        check_one_window(arch)
     encoder = (SwinTransformerV2 if arch.version == 2 else SwinTransformer)(
         **mmpretrain_settings(arch),
         img_size=to_pair(arch.img_size, "img_size"),
@@ -92,7 +91,7 @@ def mmdet_swin(arch: SwinArch, maps: bool) -> Peer:
     if arch.version != 1:
         raise NotOffered("has no Swin v2")
     check_settings(arch, *KNOWN, "pad_small_map")  # it always pads
-    check_windows(arch)
+    check_one_window(arch)
     whole("mlp_ratio", arch.mlp_ratio)
     encoder = SwinTransformer(
         **mmdet_settings(arch),
@@ -107,7 +106,7 @@ def transformers_swin(arch: SwinArch, maps: bool) -> Peer:
 
     v2 = ("pretrained_window_sizes",) if arch.version == 2 else ()
     check_settings(arch, *KNOWN, *v2)
-    check_windows(arch)
+    check_one_window(arch)
     kind = "Swin" if arch.version == 1 else "Swinv2"
     config = getattr(transformers, f"{kind}Config")(
         **transformers_settings(arch),
@@ -125,7 +124,7 @@ def transformers_swin(arch: SwinArch, maps: bool) -> Peer:
     return Peer(encoder, lambda x: channels_last(encoder(x).feature_maps), stage_norms(arch))
 
 
-def check_windows(arch: SwinArch) -> None:
+def check_one_window(arch: SwinArch) -> None:
     """Raise NotOffered where the stages differ in the size of their windows."""
     if len(set(arch.windows)) != 1:
         raise NotOffered(f"has one window_size for all stages, not {tuple(arch.windows)}")

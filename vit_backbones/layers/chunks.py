@@ -11,7 +11,7 @@ from .linear import runs_eagerly_on_cpu
 # more than 32 MiB are new pages from the system at each call, which costs as much as the products.
 FLOATS = 2**21
 
-# Fewest rows for a part of an MLP, even where these are larger: each part reads all its weights.
+# Fewest rows of a part of an MLP, even where they take more than that: each part reads all weights.
 MLP_ROWS = 2**10
 
 
