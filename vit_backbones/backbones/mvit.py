@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..layers.drop import DropPath, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
@@ -18,8 +17,7 @@ from ..layers.position import resize_pos_embed
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, resolve_indices
 from .mvit_arch import BlockPlan, MViTArch
-
-OUT_TYPES = ("cls_token", "featmap", "avg_featmap", "raw")
+from .out_types import format_tokens, resolve_out_type
 
 
 class MultiscaleBlock(nn.Module):
@@ -126,11 +124,10 @@ class MViT(Backbone):
         self.num_layers = sum(arch.depths)
         self.num_prefix_tokens = int(arch.cls_token)
         self.out_indices = resolve_indices(out_indices, stages, "stage")
-        self.out_type = out_type or ("cls_token" if arch.cls_token else "featmap")
+        self.out_type = resolve_out_type(out_type, arch.cls_token)
         self.out_channels = tuple(dims[i] for i in self.out_indices)
         self.out_strides = tuple(arch.patch_stride * 2**i for i in self.out_indices)
         self.check_frozen_stages(stages, "stage")
-        self._check_out_type()
 
         self.patch_embed = OverlappingPatchEmbed(arch)
         self._add_position_parameters()
@@ -161,7 +158,8 @@ class MViT(Backbone):
                 stage = self.arch.stage_ends.index(i)
                 if stage in self.out_indices:
                     norm = getattr(self, self._norm_name(stage))
-                    outputs.append(self._format(norm(x), grid))
+                    prefix = self.num_prefix_tokens
+                    outputs.append(format_tokens(norm(x), grid, prefix, self.out_type))
         return tuple(outputs)
 
     def _add_position(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -181,16 +179,6 @@ class MViT(Backbone):
             return x
         return torch.cat([cls_token.expand(x.shape[0], -1, -1), x], dim=1)
 
-    def _format(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        if self.out_type == "raw":
-            return x
-        if self.out_type == "cls_token":
-            return x[:, 0]
-        patches = x[:, self.num_prefix_tokens :]
-        if self.out_type == "avg_featmap":
-            return patches.mean(dim=1)
-        return patches.transpose(1, 2).unflatten(2, grid).contiguous()
-
     def _norm_name(self, stage: int) -> str:
         return "norm" if stage == len(self.arch.depths) - 1 else f"norm{stage}"
 
@@ -204,14 +192,6 @@ class MViT(Backbone):
             self.pos_embed_spatial = nn.Parameter(torch.zeros(1, h * w, dim))
             self.pos_embed_temporal = nn.Parameter(torch.zeros(1, 1, dim))
             self.pos_embed_class = nn.Parameter(torch.zeros(1, 1, dim)) if arch.cls_token else None
-
-    def _check_out_type(self) -> None:
-        if self.out_type not in OUT_TYPES:
-            raise UserError(
-                f"out_type must be one of {', '.join(OUT_TYPES)}, not {self.out_type!r}"
-            )
-        if self.out_type == "cls_token" and not self.arch.cls_token:
-            raise UserError("out_type='cls_token' needs an architecture with cls_token=True")
 
     def _init_parameters(self) -> None:
         """Truncated normal of deviation 0.02 for linear layers and positions, zero biases (the

@@ -18,10 +18,9 @@ from ..layers.rope import RotaryEmbedding2D
 from ..layers.scale import LayerScale
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, resolve_indices
+from .out_types import format_tokens, resolve_out_type
 from .vit_arch import ViTArch
 from .vit_loading import adapt_position_on_load
-
-OUT_TYPES = ("cls_token", "featmap", "avg_featmap", "raw")
 
 
 class Block(nn.Module):
@@ -103,7 +102,7 @@ class VisionTransformer(Backbone):
         self.embed_dims = dim = arch.embed_dims
         self.num_layers = arch.depth
         self.out_indices = resolve_indices(out_indices, arch.depth, "block")
-        self.out_type = out_type or ("cls_token" if arch.cls_token else "featmap")
+        self.out_type = resolve_out_type(out_type, arch.cls_token)
         self.out_channels = (dim,) * len(self.out_indices)
         self.out_strides = (arch.patch[0],) * len(self.out_indices)
         self.num_prefix_tokens = int(arch.cls_token) + arch.num_registers
@@ -155,7 +154,8 @@ class VisionTransformer(Backbone):
             if i in self.out_indices:
                 last = i == self.num_layers - 1
                 out = self.norm(x) if last or self.arch.norm_all_outputs else x
-                outputs.append(self._format(out, grid))
+                out = format_tokens(out, grid, self.num_prefix_tokens, self.out_type)
+                outputs.append(self.fc_norm(out))
         return tuple(outputs)
 
     def _add_position(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
@@ -180,16 +180,6 @@ class VisionTransformer(Backbone):
             return None
         sin, cos = self.rope(grid, device)
         return (sin, cos) if kept is None else (sin[kept][:, None], cos[kept][:, None])
-
-    def _format(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        if self.out_type == "raw":
-            return x
-        if self.out_type == "cls_token":
-            return x[:, 0]
-        patches = x[:, self.num_prefix_tokens :]
-        if self.out_type == "avg_featmap":
-            return self.fc_norm(patches.mean(dim=1))
-        return patches.transpose(1, 2).reshape(x.shape[0], self.embed_dims, *grid)
 
     def _attention(self, block: int) -> nn.Module:
         arch = self.arch
@@ -223,12 +213,6 @@ class VisionTransformer(Backbone):
         return nn.Parameter(table[None], requires_grad=False)
 
     def _check_out_type(self) -> None:
-        if self.out_type not in OUT_TYPES:
-            raise UserError(
-                f"out_type must be one of {', '.join(OUT_TYPES)}, not {self.out_type!r}"
-            )
-        if self.out_type == "cls_token" and not self.arch.cls_token:
-            raise UserError("out_type='cls_token' needs an architecture with cls_token=True")
         if self.arch.pool_norm and self.out_type != "avg_featmap":
             raise UserError("pool_norm=True is for out_type='avg_featmap', whose output it norms")
         if self.out_type == "featmap" and self.arch.patch_drop_rate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ...backbones.base import Backbone
+from ...backbones.out_types import resolve_out_type
 from .common import arguments, non_defaults
 from .huggingface import huggingface_code
 from .openmmlab import mmdet_code, mmpretrain_code
@@ -18,8 +19,10 @@ def native_code(encoder: Backbone, path: str) -> str:
     options = {}
     if len(encoder.out_indices) > 1 or encoder.out_indices[-1] != _last(encoder):
         options["out_indices"] = tuple(encoder.out_indices)
-    if "out_type" in vars(encoder) and encoder.out_type != _default_out_type(encoder):
-        options["out_type"] = encoder.out_type
+    if "out_type" in vars(encoder):
+        default = resolve_out_type(None, encoder.arch.cls_token)
+        if encoder.out_type != default:
+            options["out_type"] = encoder.out_type
     arch = f"arch=dict({arguments(non_defaults(encoder.arch))})"
     words = ", ".join([arch, *([arguments(options)] if options else [])])
     return "\n".join(
@@ -35,10 +38,6 @@ def native_code(encoder: Backbone, path: str) -> str:
 
 def _last(encoder: Backbone) -> int:
     return len(getattr(encoder.arch, "depths", range(encoder.num_layers))) - 1
-
-
-def _default_out_type(encoder: Backbone) -> str:
-    return "cls_token" if encoder.arch.cls_token else "featmap"
 
 
 TARGETS: dict[str, Callable[[Backbone, str], str]] = {
