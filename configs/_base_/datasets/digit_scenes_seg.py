@@ -5,17 +5,22 @@ _base_ = ["digit_scenes.py"]
 custom_imports = dict(imports=["vit_backbones", "vit_backbones.datasets.digit_scenes_seg"])
 default_scope = "mmseg"
 
-# no flips: a mirrored digit is none
+# The digits' size is a share of a scene's shorter side, which all scenes have in common therefore.
+# No flips: a mirrored digit is none.
+side = 160
+resize = dict(type="Resize", scale=(1024, side), keep_ratio=True)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(type="Resize", scale=(192, 192), keep_ratio=True),
+    resize,
+    dict(type="RandomRotate", prob=0.7, degree=15, pad_val=127, seg_pad_val=255),
+    dict(type="RandomCrop", crop_size=(128, 128)),
     dict(type="PhotoMetricDistortion"),  # there are but two photographs
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(192, 192), keep_ratio=True),
+    resize,
     dict(type="LoadAnnotations"),  # after the resizing: the maps are compared at their full size
     dict(type="PackSegInputs"),
 ]
