@@ -5,8 +5,8 @@ _base_ = ["digit_scenes.py"]
 custom_imports = dict(imports=["vit_backbones", "vit_backbones.datasets.digit_scenes_seg"])
 default_scope = "mmseg"
 
-# The digits' size is a share of a scene's shorter side, which all scenes have in common therefore.
-# No flips: a mirrored digit is none.
+# The shorter side is the same for all scenes: the digits' size is a share of it. No flips: a
+# mirrored digit is none.
 side = 160
 resize = dict(type="Resize", scale=(1024, side), keep_ratio=True)
 train_pipeline = [
