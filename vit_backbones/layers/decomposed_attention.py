@@ -113,7 +113,8 @@ def _as_matrices(q: Tensor, k: Tensor, *others: Tensor) -> list[Tensor]:
 def _weights(q: Tensor, k: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float) -> Tensor:
     """The attention weights of a chunk: (heads, queries, keys)."""
     scores = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(-2)
-    return scores.baddbmm_(q, k.transpose(1, 2), alpha=scale).softmax(-1)
+    scores.baddbmm_(q, k.transpose(1, 2), alpha=scale)
+    return torch.softmax(scores, -1, out=scores)  # row by row: a second tensor takes more cache
 
 
 def _chunks(q: Tensor, k: Tensor) -> Iterator[tuple[tuple, tuple]]:
