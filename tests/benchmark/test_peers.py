@@ -39,6 +39,12 @@ def workload(size: tuple[int, int] = (64, 64), maps: bool = False, mode: str = "
         ("deit3_s16", VIT, workload(), {"timm"}),
         ("dinov2_s14", VIT, workload((56, 56)), {"timm", "mmpretrain", "transformers"}),
         ("vitdet_b", VITDET, workload((128, 128)), {"timm", "mmpretrain", "transformers"}),
+        (  # windows of the size that is the default
+            "vitdet_b",
+            VITDET | dict(attention=("window", "global", "global")),
+            workload((128, 128)),
+            {"timm", "mmpretrain", "transformers"},
+        ),
         ("swin_t", SWIN, workload(), ALL),
         ("swin_t", SWIN, workload((64, 96), maps=True), ALL),
         ("swin_t", SWIN | dict(mlp_ratio=2), workload(), ALL),

@@ -12,7 +12,8 @@ from tests.checkpoint.families import TINY, assert_same_features, build_like, im
 from tests.parity import randomize, relative_error
 from vit_backbones import UserError, build_backbone, load_checkpoint
 from vit_backbones.backbones.base import Backbone
-from vit_backbones.checkpoint.converting import Conversion, convert, find_encoder
+from vit_backbones.checkpoint.converting import Conversion, convert
+from vit_backbones.checkpoint.finding import find_encoder
 from vit_backbones.checkpoint.peers import TARGETS
 from vit_backbones.checkpoint.preprocessing import Preprocessing, of_preset
 

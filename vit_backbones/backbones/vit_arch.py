@@ -129,6 +129,22 @@ class ViTArch:
             options.setdefault("grid", self.grid)
         return kind, options
 
+    @property
+    def attention_kinds(self) -> list[str]:
+        """Kind of the attention of each block."""
+        return [self.attention_of(block)[0] for block in range(self.depth)]
+
+    @property
+    def window_sizes(self) -> dict[int, int]:
+        """Side of the windows, in patches, of each block that attends within such."""
+        default = attention_options("window")["window_size"]
+        blocks = ((block, *self.attention_of(block)) for block in range(self.depth))
+        return {
+            block: options.get("window_size", default)
+            for block, kind, options in blocks
+            if kind == "window"
+        }
+
     def check(self) -> None:
         """Raise a UserError where the settings can't work, in words."""
         for name in ("embed_dims", "depth", "in_channels"):
@@ -157,7 +173,7 @@ class ViTArch:
         if self.mlp not in MLPS:
             raise UserError(f"mlp must be one of {', '.join(MLPS)}, not {self.mlp!r}")
         self._check_position()
-        kinds = [self.attention_of(i)[0] for i in range(self.depth)]
+        kinds = self.attention_kinds
         if self.patch_drop_rate and (set(kinds) != {"global"} or "decomposed" in self.positions):
             raise UserError(
                 "patch_drop_rate leaves no grid, which windowed, sparse and decomposed-position "

@@ -190,14 +190,7 @@ def window_and_global_blocks(arch: ViTArch) -> tuple[int, list[int]]:
     Raises:
         NotOffered: There are no windows, or windows of several sizes.
     """
-    windows: set[int] = set()
-    global_blocks = []
-    for block in range(arch.depth):
-        kind, options = arch.attention_of(block)
-        if kind == "global":
-            global_blocks.append(block)
-        else:  # no other kind has decomposed positions
-            windows.add(options["window_size"])
-    if len(windows) != 1:
-        raise NotOffered(f"has windows of one size, not of {len(windows)}")
-    return windows.pop(), global_blocks
+    sides = set(arch.window_sizes.values())  # other blocks are global: decomposed positions
+    if len(sides) != 1:
+        raise NotOffered(f"has windows of one size, not of {len(sides)}")
+    return sides.pop(), [i for i in range(arch.depth) if i not in arch.window_sizes]

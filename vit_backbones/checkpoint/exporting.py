@@ -173,7 +173,7 @@ def why_fixed_size(encoder: Backbone) -> str | None:
         return "where its windows lie in the padded map is part of the graph"
     if kind == "MViT":
         return "how its maps are pooled and its tables of relative positions resized is part of it"
-    kinds = {arch.attention_of(i)[0] for i in range(arch.depth)}
+    kinds = set(arch.attention_kinds)
     if kinds != {"global"}:
         return f"where its {', '.join(sorted(kinds - {'global'}))} attention looks is part of it"
     if "decomposed" in arch.positions:

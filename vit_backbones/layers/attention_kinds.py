@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -27,11 +28,11 @@ ATTENTIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def attention_options(kind: str) -> list[str]:
-    """Names of the options that this kind has beyond those of all."""
+def attention_options(kind: str) -> dict[str, Any]:
+    """The options that this kind has beyond those of all, and their defaults."""
     common = inspect.signature(SelfAttention).parameters
     own = inspect.signature(ATTENTIONS[kind]).parameters.values()
-    return [p.name for p in own if p.name not in common and p.kind != p.VAR_KEYWORD]
+    return {p.name: p.default for p in own if p.name not in common and p.kind != p.VAR_KEYWORD}
 
 
 def check_attention(kind: object, options: Iterable[str]) -> None:
@@ -41,7 +42,7 @@ def check_attention(kind: object, options: Iterable[str]) -> None:
             f"attention {kind!r} is unknown{nearest(kind, ATTENTIONS) or '.'} "
             f"The kinds: {', '.join(ATTENTIONS)}"
         )
-    known = attention_options(kind)
+    known = list(attention_options(kind))
     for name in options:
         if name not in known:
             raise UserError(

@@ -21,14 +21,13 @@ def refuse(target: str, encoder: Backbone, reason: str) -> UserError:
 
 def is_plain(arch: ViTArch) -> bool:
     """Whether all blocks attend globally, without relative position: what every project has."""
-    kinds = {arch.attention_of(i)[0] for i in range(arch.depth)}
-    return kinds == {"global"} and "decomposed" not in arch.positions
+    return set(arch.attention_kinds) == {"global"} and "decomposed" not in arch.positions
 
 
 def check_plain(target: str, encoder: Backbone) -> None:
     """Raise a UserError where a ViT's attention isn't global in every block."""
     if not is_plain(encoder.arch):
-        kinds = sorted({encoder.arch.attention_of(i)[0] for i in range(encoder.arch.depth)})
+        kinds = sorted(set(encoder.arch.attention_kinds))
         raise refuse(target, encoder, f"its attention is of the kinds {', '.join(kinds)}")
 
 
@@ -39,14 +38,12 @@ def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
         UserError: It has no decomposed position, or other kinds of attention or several windows.
     """
     arch = encoder.arch
-    kinds = [arch.attention_of(i) for i in range(arch.depth)]
-    sides = {options["window_size"] for kind, options in kinds if kind == "window"}
+    sides = set(arch.window_sizes.values())
     if "decomposed" not in arch.positions or len(sides) > 1:
         raise refuse(target, encoder, "it has windows without decomposed position, or several")
-    if {kind for kind, _ in kinds} - {"window", "global"}:
+    if set(arch.attention_kinds) - {"window", "global"}:
         raise refuse(target, encoder, "it has attention other than global and windowed")
-    windowed = [i for i, (kind, _) in enumerate(kinds) if kind == "window"]
-    return (sides.pop() if sides else 0), windowed
+    return (sides.pop() if sides else 0), list(arch.window_sizes)
 
 
 def check_windows(target: str, encoder: Backbone) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...backbones.base import Backbone
 from ...backbones.swin_arch import SwinArch
+from ...layers.mlp import swiglu_hidden_dim
 from .common import check_plain, check_windows, mlp_width, refuse, square, window_blocks
 
 Config = dict[str, Any]
@@ -97,8 +98,7 @@ def _dinov2(encoder: Backbone, shared: Config) -> Config:
     ratio = mlp_width(encoder) / arch.embed_dims
     if arch.mlp == "swiglu":
         ratio = arch.mlp_ratio
-        hidden = (int(int(arch.embed_dims * ratio) * 2 / 3) + 7) // 8 * 8
-        if hidden != mlp_width(encoder):
+        if swiglu_hidden_dim(arch.embed_dims, ratio) != mlp_width(encoder):
             raise refuse("huggingface", encoder, f"its gated MLPs are {mlp_width(encoder)} wide")
     if ratio != int(ratio):
         raise refuse("huggingface", encoder, f"mlp_ratio {ratio} is no whole number")
