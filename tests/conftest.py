@@ -1,6 +1,9 @@
 """One thread per process: pytest-xdist runs two of them on two cores."""
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 os.environ |= {
     "OMP_NUM_THREADS": "1",
@@ -8,3 +11,13 @@ os.environ |= {
     "MPLBACKEND": "Agg",
     "HF_HUB_OFFLINE": "1",  # no test may download anything
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def default_scope_of_its_own() -> Iterator[None]:
+    """What a file of tests makes mmengine's default scope is not the next file's."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict = before
