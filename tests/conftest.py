@@ -1,4 +1,4 @@
-"""One thread per process (pytest-xdist runs two of them on two cores), and a default scope per file."""
+"""One thread per process, of which pytest-xdist runs two on two cores; a default scope per file."""
 
 import os
 from collections.abc import Iterator
