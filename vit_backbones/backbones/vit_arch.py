@@ -117,7 +117,7 @@ class ViTArch:
         return PosInterpolation(**self.pos_interpolation)
 
     def attention_of(self, block: int) -> tuple[str, dict[str, Any]]:
-        """Kind and options of the attention of a block."""
+        """Kind and all options of the attention of a block, defaults included."""
         kinds = _as_list(self.attention)
         if not kinds:
             raise UserError("attention is an empty sequence; name at least one kind")
@@ -125,9 +125,10 @@ class ViTArch:
         options = dict(chosen) if isinstance(chosen, Mapping) else {"type": chosen}
         kind = options.pop("type", None)
         check_attention(kind, options)
-        if "grid" in attention_options(kind):
-            options.setdefault("grid", self.grid)
-        return kind, options
+        defaults = attention_options(kind)
+        if "grid" in defaults:
+            defaults["grid"] = self.grid
+        return kind, {**defaults, **options}
 
     @property
     def attention_kinds(self) -> list[str]:
@@ -137,12 +138,9 @@ class ViTArch:
     @property
     def window_sizes(self) -> dict[int, int]:
         """Side of the windows, in patches, of each block that attends within such."""
-        default = attention_options("window")["window_size"]
         blocks = ((block, *self.attention_of(block)) for block in range(self.depth))
         return {
-            block: options.get("window_size", default)
-            for block, kind, options in blocks
-            if kind == "window"
+            block: options["window_size"] for block, kind, options in blocks if kind == "window"
         }
 
     def check(self) -> None:
