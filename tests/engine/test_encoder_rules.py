@@ -31,7 +31,7 @@ def test_matrices_decay_and_nothing_else(name):
     assert decayed == matrices
 
 
-def test_the_rest_of_a_model_follows_the_config():
+def groups_by_name(**wrapper) -> dict[str, dict]:
     model = nn.ModuleDict(
         dict(
             backbone=build_backbone("vit_ti16", embed_dims=16, depth=1, num_heads=2, img_size=32),
@@ -43,14 +43,28 @@ def test_the_rest_of_a_model_follows_the_config():
         dict(
             constructor="vit_backbones.EncoderOptimWrapperConstructor",
             optimizer=dict(type="AdamW", lr=0.1, weight_decay=0.05),
-            paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}),
+            **wrapper,
         ),
     )
     names = {id(p): name for name, p in model.named_parameters()}
-    groups = {names[id(p)]: g for g in wrapper.optimizer.param_groups for p in g["params"]}
+    return {names[id(p)]: g for g in wrapper.optimizer.param_groups for p in g["params"]}
+
+
+def test_the_rest_of_a_model_follows_the_config():
+    groups = groups_by_name(paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)}))
     assert groups["neck.1.weight"]["weight_decay"] == 0.05  # mmengine's default
     assert groups["neck.0.bias"]["lr"] == 0.1
     for name in ("pos_embed", "cls_token", "norm.weight", "blocks.0.attn.qkv.bias"):
         group = groups[f"backbone.{name}"]
         assert (group["weight_decay"], group["lr"]) == (0.0, pytest.approx(0.01))
+    assert groups["backbone.blocks.0.attn.qkv.weight"]["weight_decay"] == 0.05
+
+
+@pytest.mark.parametrize("wrapper", [{}, dict(paramwise_cfg=None), dict(paramwise_cfg={})])
+def test_the_rules_hold_where_the_config_has_none(wrapper):
+    """mmengine passes all parameters on as they are then."""
+    groups = groups_by_name(**wrapper)
+    assert groups["neck.0.bias"]["weight_decay"] == 0.05
+    for name in ("pos_embed", "cls_token", "norm.weight", "blocks.0.attn.qkv.bias"):
+        assert groups[f"backbone.{name}"]["weight_decay"] == 0.0
     assert groups["backbone.blocks.0.attn.qkv.weight"]["weight_decay"] == 0.05

@@ -35,6 +35,14 @@ def test_an_unknown_normalisation_is_left_and_said():
     assert any("How mvit_b16's images were normalised is not known" in n for n in report.notes)
 
 
+def test_images_that_a_teacher_sees_too_are_left():
+    config = "mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco"
+    cfg = read_config(config)
+    report = swap_backbone(cfg, "vit_b16")
+    assert cfg.model.data_preprocessor.mean == read_config(config).model.data_preprocessor.mean
+    assert any("model.teacher_config stays" in note for note in report.notes)
+
+
 def test_normalisation_beside_the_model():
     cfg = swapped(RESNET, "clip_b16")
     assert cfg.data_preprocessor.mean == pytest.approx([122.77, 116.75, 104.09], abs=0.01)

@@ -26,6 +26,7 @@ CONFIGS = [
     "mmdet::yolof/yolof_r50-c5_8xb8-1x_coco",
     "mmdet::yolox/yolox_s_8xb8-300e_coco",
     "mmdet::rtmdet/rtmdet_s_8xb32-300e_coco",
+    "mmdet::fpg/retinanet_r50_fpg_crop640_50e_coco",
     "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
     "mmdet::pafpn/faster-rcnn_r50_pafpn_1x_coco",
     "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco",

@@ -9,6 +9,7 @@ from tests.swap.test_swap import DINO, MASK_RCNN, RESNET, UPERNET
 from tests.swap.tiny import ENCODERS, build, shipped, swapped
 from vit_backbones import UserError, swap_backbone
 from vit_backbones.cli.config import read_config
+from vit_backbones.engine.encoder_rules import is_free_of_decay
 
 
 def groups_of(cfg) -> tuple[dict[str, dict], dict]:
@@ -39,6 +40,15 @@ def test_decay_and_rate_of_the_backbone(encoder):
     assert decayed == {"weight"}
 
 
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_decay_where_the_config_has_no_rules(encoder):
+    groups, parameters = groups_of(swapped(MASK_RCNN, encoder))
+    assert groups.keys() == parameters.keys()
+    for name, parameter in parameters.items():
+        free = name.startswith("backbone.") and is_free_of_decay(name, parameter.ndim)
+        assert groups[name]["weight_decay"] == (0 if free else 0.05), name
+
+
 def test_layer_wise_decay_by_argument():
     groups, _ = groups_of(swapped(MASK_RCNN, "vit_b16", layer_decay_rate=0.5))
     assert groups["backbone.patch_embed.proj.weight"]["lr"] == pytest.approx(1e-4 * 0.5**5)
@@ -50,7 +60,8 @@ def test_layer_wise_decay_of_another_librarys_constructor():
     """mmseg's counts the layers of its own ViTs."""
     cfg = shipped("mmseg::beit/beit-base_upernet_8xb2-160k_ade20k-640x640")
     assert cfg.optim_wrapper.paramwise_cfg == dict(num_layers=12, layer_decay_rate=0.9)
-    swap_backbone(cfg, "vit_b16", **ENCODERS["vit_b16"])
+    report = swap_backbone(cfg, "vit_b16", **ENCODERS["vit_b16"])
+    assert any("layer_decay_rate=0.9 is the old backbone's" in note for note in report.notes)
     assert cfg.optim_wrapper.paramwise_cfg == dict(layer_decay_rate=0.9)
     groups, _ = groups_of(cfg)
     rate = cfg.optim_wrapper.optimizer.lr
@@ -79,6 +90,30 @@ def test_sgd_for_a_resnet_becomes_adamw_with_its_schedule():
     cfg = read_config(RESNET)  # for 256 images, a quarter of the batch of Swin's recipe
     swap_backbone(cfg, "swin_t")
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(2.5e-4)
+
+
+def test_convolutional_is_what_has_no_layer_norm():
+    cfg = read_config("mmdet::gn/mask-rcnn_r50_fpn_gn-all_2x_coco")
+    swap_backbone(cfg, "swin_t")
+    assert cfg.optim_wrapper.optimizer.type == "AdamW"
+
+
+@pytest.mark.parametrize(
+    "config, notes",
+    [
+        ("mobilenet_v3/mobilenet-v3-small_8xb128_in1k", ["RMSprop is kept"]),
+        (
+            "byol/benchmarks/resnet50_8xb512-linear-coslr-90e_in1k",
+            ["LARS is kept", "The old backbone was frozen"],
+        ),
+    ],
+)
+def test_what_was_right_for_the_old_backbone_is_said(config, notes):
+    cfg = read_config(f"mmpretrain::{config}")
+    before = cfg.optim_wrapper.optimizer
+    report = swap_backbone(cfg, "swin_t")
+    assert cfg.optim_wrapper.optimizer == before
+    assert all(any(text in note for note in report.notes) for text in notes)
 
 
 def test_sgd_is_kept_where_it_is_wanted():

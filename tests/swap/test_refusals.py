@@ -51,16 +51,38 @@ def test_arguments_that_do_not_fit(config, encoder, arguments, message):
         ("mmdet::ssd/ssd300_coco", "so the last 1 of swin_t's 4 stages would do nothing"),
         ("mmseg::setr/setr_vit-l-mla_8xb1-160k_ade20k-512x512", "MLANeck joins maps of one size"),
         ("mmseg::dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512", "DPTHead takes maps together with"),
+        ("mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes", "PIDHead takes the three maps"),
+        ("mmseg::vpd/vpd_sd_4xb8-25k_nyu-480x480", "only EncoderDecoder and CascadeEncoderDecoder"),
         (
             "mmseg::san/san-vit-b16_coco-stuff164k-640x640",
             "EncoderDecoder has no backbone",
         ),
         ("mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k", "MAE trains its backbone"),
         ("mmpretrain::deit/deit-tiny-distilled_4xb256_in1k", "head DeiTClsHead is for"),
+        ("mmpretrain::csra/resnet101-csra_1xb16_voc07-448px", "head CSRAClsHead is for"),
+        ("mmdet::common/lsj-100e_coco-detection", "the config has no backbone at model.backbone"),
     ],
 )
 def test_models_that_depend_on_their_backbone(config, message):
     refused(config, message)
+
+
+@pytest.mark.parametrize(
+    "config, part",
+    [
+        ("solov2/solov2_r50_fpn_1x_coco", "mask_head.mask_feature_head"),
+        ("htc/htc_r50_fpn_1x_coco", "roi_head.semantic_head"),
+        ("rtmdet/rtmdet-ins_s_8xb32-300e_coco", "bbox_head"),
+    ],
+)
+def test_masks_of_a_fixed_share_of_the_image(config, part):
+    refused(f"mmdet::{config}", rf"model\.{part} .* has masks of a fixed share", "dinov2_s14")
+
+
+def test_a_model_that_takes_no_neck():
+    config = "mmdet::mask2former_vis/mask2former_r50_8xb2-8e_youtubevis2019"
+    refused(config, "Mask2FormerVideo takes no neck", "vit_b16")
+    swap_backbone(read_config(config), "swin_t")
 
 
 def changed(config: str, **values) -> Config:

@@ -104,10 +104,23 @@ def test_a_patch_of_14_changes_the_strides_of_all_heads():
         assert cfg.model.roi_head[f"{kind}_roi_extractor"].featmap_strides == [3.5, 7, 14, 28]
     assert cfg.model.data_preprocessor.pad_size_divisor == 28
 
+    points = swapped("mmdet::reppoints/reppoints-moment_r50_fpn_1x_coco", "dinov2_s14")
+    assert points.model.bbox_head.point_strides == [7, 14, 28, 56, 112]
+
     head = swapped(MASK2FORMER, "dinov2_s14").model
     assert head.panoptic_head.strides == [3.5, 7, 14, 28]
     (augment,) = head.data_preprocessor.batch_augments
     assert augment.size == (1036, 1036)  # 1024 is no multiple of 28
+
+
+def test_heads_beside_a_detector():
+    """A tracker's sees the detector's maps, a teacher's those of another backbone."""
+    qdtrack = "qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval"
+    model = swapped(f"mmdet::qdtrack/{qdtrack}", "dinov2_s14").model
+    assert model.track_head.roi_extractor.featmap_strides == [3.5, 7, 14, 28]
+    model = swapped("mmdet::lad/lad_r50-paa-r101_fpn_2xb8_coco_1x", "dinov2_s14").model
+    assert model.bbox_head.anchor_generator.strides == [7, 14, 28, 56, 112]
+    assert model.teacher_bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
 
 
 def test_a_single_level_of_another_stride():
@@ -192,6 +205,16 @@ def test_necks_for_plain_maps():
     assert model.decode_head.in_channels == [96, 192, 384, 768]
 
 
+def test_a_neck_that_asks_for_a_tuple():
+    jpu = "mmseg::fastfcn/fastfcn_r50-d32_jpu_psp_4xb2-80k_cityscapes-512x1024"
+    assert swapped(jpu, "vit_b16").model.neck[1].in_channels == (256, 256, 256)
+
+
+def test_a_head_without_convolutions():
+    cfg = swapped("mmseg::segmenter/segmenter_vit-s_fcn_8xb1-160k_ade20k-512x512", "vit_b16")
+    assert cfg.model.decode_head.channels == 768
+
+
 def test_classifiers():
     cfg = swapped(RESNET, "vit_s16", drop_path_rate=0.1)
     assert cfg.model.backbone.drop_path_rate == 0.1
@@ -202,6 +225,17 @@ def test_classifiers():
     assert (cfg.model.neck.type, cfg.model.head.in_channels) == ("GlobalAveragePooling", 768)
     cfg = swapped("mmpretrain::vision_transformer/vit-base-p16_64xb64_in1k-384px", "deit_b16")
     assert cfg.model.backbone.img_size == 384
+    mixer = "mmpretrain::mlp_mixer/mlp-mixer-base-p16_64xb64_in1k"  # pools over another dimension
+    assert swapped(mixer, "swin_t").model.neck == dict(type="GlobalAveragePooling")
+    swapped("mmpretrain::vig/vig-tiny_8xb128_in1k", "vit_b16")  # it takes images of 224 only
+
+
+def test_the_neck_of_a_linear_probe():
+    probe = "mmpretrain::mae/benchmarks/vit-base-p16_8xb2048-linear-coslr-90e_in1k"
+    norm = dict(type="ClsBatchNormNeck", input_features=1024)
+    assert swapped(probe, "vit_l16").model.neck == norm
+    pooling, norm = swapped(probe, "swin_t").model.neck
+    assert (pooling.type, norm.input_features) == ("GlobalAveragePooling", 768)
 
 
 def test_our_own_configs():

@@ -30,6 +30,10 @@ class EncoderOptimWrapperConstructor(LayerDecayOptimWrapperConstructor):
     sets the rate, and these parameters don't decay. The rest of the model follows the config.
     """
 
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        # without a rule in it mmengine asks no constructor and gives all parameters one group
+        super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(layer_decay_rate=1.0))
+
     def set_rules(self, params: list[dict], model: nn.Module) -> None:
         super().set_rules(params, model)
         encoders = tuple(find_encoders(model))

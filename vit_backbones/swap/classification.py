@@ -17,7 +17,10 @@ from .report import brief, type_name
 
 POOLING = ("GlobalAveragePooling", "GeneralizedMeanPooling")
 # heads for something else than one vector per image
-OTHER_HEADS = ("DeiTClsHead", "ConformerHead", "EfficientFormerClsHead")
+OTHER_HEADS = ("DeiTClsHead", "ConformerHead", "CSRAClsHead", "EfficientFormerClsHead")
+# they take vectors
+VECTOR_NECKS = ("ClsBatchNormNeck",)
+SIDE = 224  # some backbones run on no larger images
 
 
 def fit_classifier(
@@ -36,20 +39,24 @@ def fit_classifier(
             "kind of backbone; of mmpretrain's models only ImageClassifier can be fitted"
         )
     neck, head = draft.get(f"{root}.neck"), draft.get(f"{root}.head") or {}
-    necks = [type_name(n) for n in (neck if isinstance(neck, list | tuple) else [neck]) if n]
-    if not set(necks) <= {"HRFuseScales", *POOLING}:
+    necks = [n for n in (neck if isinstance(neck, list | tuple) else [neck]) if n]
+    kinds = [type_name(n) for n in necks]
+    if not set(kinds) <= {"HRFuseScales", *POOLING, *VECTOR_NECKS}:
         raise UserError(f"neck {brief(neck)} can't be fitted to an encoder")
     if type_name(head) in OTHER_HEADS:
         raise UserError(
             f"head {type_name(head)} is for the features of one kind of backbone; "
             "take LinearClsHead or VisionTransformerClsHead"
         )
-    side = image_side(draft.get(f"{root}.backbone"))
-    old = levels(outputs(backbone, side), side)[-1]
-    if "HRFuseScales" not in necks and head.get("in_channels") != old.channels:
+    side = image_side(draft.get(f"{root}.backbone"), SIDE)
+    features = outputs(backbone, side)
+    channels = levels(features, side)[-1].channels
+    if any(n.get("dim") == 1 for n in necks):  # of (B, C, N), as an MLP-Mixer has it
+        channels = features[-1].shape[1]
+    if "HRFuseScales" not in kinds and head.get("in_channels") != channels:
         raise UserError(
             f"{root}.head.in_channels={head.get('in_channels')}, but the backbone puts out "
-            f"{old.channels} channels; the head can't be fitted"
+            f"{channels} channels; the head can't be fitted"
         )
 
     preset = get_preset(name)
@@ -60,11 +67,12 @@ def fit_classifier(
     new = levels(outputs(model))[-1]
     draft.set(f"{root}.backbone", cfg)
     draft.set(f"{root}.head.in_channels", new.channels)
-    if not new.stride:
-        if necks:
-            draft.set(f"{root}.neck", None)
-    elif len(necks) != 1 or necks[0] not in POOLING:
-        draft.set(f"{root}.neck", dict(type="GlobalAveragePooling"))
+    pools = [n for n in necks if type_name(n) in POOLING and n.get("dim", 2) == 2]
+    fitted = (pools[-1:] or [dict(type="GlobalAveragePooling")]) if new.stride else []
+    fitted += [dict(n, input_features=new.channels) for n in necks if type_name(n) in VECTOR_NECKS]
+    if fitted or necks:
+        chain = fitted if len(fitted) > 1 else (fitted or [None])[0]
+        draft.set(f"{root}.neck", chain)
     plain = preset.type == "VisionTransformer"
     size = to_pair(model.arch.img_size, "img_size")
     return Encoder(cfg, [new], plain, image_size=size)

@@ -12,7 +12,7 @@ from . import detection, segmentation
 from .draft import Draft
 from .encoder import Encoder, choose_encoder
 from .necks import facing_necks, first_neck, fit_neck, simple_feature_pyramid, wanted_by_neck
-from .probe import SIDE, Level, as_list, build, image_side, levels, outputs
+from .probe import SIDE, Level, as_list, build, image_side, levels, outputs, reason, takes_neck
 from .report import type_name
 
 
@@ -58,6 +58,11 @@ def fit_dense(
     if neck:
         fit_neck(draft, f"{root}.neck", old, wanted, encoder)
     elif encoder.pyramid is not None:
+        if not takes_neck(draft.get(root), library):
+            raise UserError(
+                f"{type_name(draft.get(root))} takes no neck, and without one a plain ViT has no "
+                "maps of several sizes; take a Swin or MViT"
+            )
         draft.set(f"{root}.neck", simple_feature_pyramid(encoder))
     extra = len(encoder.levels) - len(wanted.strides) if encoder.pyramid is None else 0
     if extra:
@@ -104,5 +109,5 @@ def _neck_levels(
             except NotImplementedError:  # a compiled op
                 return None
             except Exception as error:
-                raise UserError(f"neck {type_name(neck)} does not run: {error}") from error
+                raise UserError(f"neck {type_name(neck)} does not run: {reason(error)}") from error
     return levels(features, side)

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 # children of a model that are no heads
 NO_HEADS = ("backbone", "neck", "data_preprocessor", "train_cfg", "test_cfg", "init_cfg")
-STRIDES = ("strides", "featmap_strides")
+# children that see maps of another backbone, which stays
+OF_OTHERS = ("teacher", "reid", "detector")
+STRIDES = ("strides", "featmap_strides", "point_strides")
+# settings and heads that take masks at a fixed share of the image
+MASK_STRIDES = ("mask_stride", "mask_out_stride", "seg_scale_factor")
+MASK_HEADS = ("RTMDetInsHead", "RTMDetInsSepBNHead")
 
 
 def heads_of(draft: Draft, root: str) -> list[str]:
@@ -24,7 +29,9 @@ def heads_of(draft: Draft, root: str) -> list[str]:
     return [
         f"{root}.{key}"
         for key, value in draft.get(root).items()
-        if key not in NO_HEADS and isinstance(value, dict | list | tuple)
+        if isinstance(value, dict | list | tuple)
+        and key not in NO_HEADS
+        and not key.startswith(OF_OTHERS)
     ]
 
 
@@ -89,15 +96,26 @@ def _fit_channels(draft: Draft, root: str, seen: Seen) -> None:
 
 
 def fit_strides(draft: Draft, root: str, seen: Seen) -> None:
-    """Set the strides by which heads place anchors, points and regions of interest."""
+    """Set the strides by which heads place anchors, points and regions of interest.
+
+    Raises:
+        UserError: One can't be told, or masks are taken at a fixed share of the image.
+    """
     new_of: dict[float, set[float]] = {}
     for i, level in enumerate(seen.old):
         if i in seen.place and seen.place[i] < len(seen.new):
             new_of.setdefault(level.stride, set()).add(seen.new[seen.place[i]].stride)
     if all(new == {old} for old, new in new_of.items()):
         return
-    for head in heads_of(draft, root):
+    # a tracker's head stands beside the detector
+    for head in {p: None for part in (root, "model") for p in heads_of(draft, part)}:
         for path, node in list(draft.dicts(head)):
+            if type_name(node) in MASK_HEADS or any(key in node for key in MASK_STRIDES):
+                raise UserError(
+                    f"{path} ({type_name(node)}) has masks of a fixed share of the image's size, "
+                    f"from maps of strides {', '.join(f'{s:g}' for s in sorted(new_of))}; take an "
+                    "encoder that has these, with patches of 4, 8 or 16 pixels"
+                )
             for key in STRIDES:
                 if isinstance(node.get(key), list | tuple):
                     _fit_strides_of(draft, path, key, new_of)

@@ -31,6 +31,13 @@ def fit_normalisation(draft: Draft, root: str, library: str, name: str) -> None:
     """Mean, deviation and channel order for which the preset's published weights were trained."""
     paths = preprocessors(draft, root)
     published = published_normalisation(name)
+    others = [key for key in draft.get("model") if key.startswith(("teacher", "reid"))]
+    if others:
+        draft.note(
+            f"model.{others[0]} stays and sees the same images: mean and std are left as they "
+            f"are, whatever {name}'s weights are for."
+        )
+        return
     if not paths:
         draft.note("The config normalises no images in a data_preprocessor: left as it is.")
     elif published is None:

@@ -12,7 +12,7 @@ from .probe import Level
 from .report import type_name
 
 # they skip the levels below start_level
-SKIP_LEVELS = ("FPN", "PAFPN", "NASFPN", "FPN_CARAFE")
+SKIP_LEVELS = ("FPN", "PAFPN", "NASFPN", "FPN_CARAFE", "FPG")
 PYRAMID = "SimpleFeaturePyramid"
 PYRAMID_CHANNELS = 256  # ViTDet's
 
@@ -30,6 +30,11 @@ def facing_necks(chain: Mapping | Sequence | None) -> int:
     return 2 if type_name(chain[0]) == PYRAMID and len(chain) > 1 else 1
 
 
+def start_level(neck: Mapping) -> int:
+    """The first of its inputs that a neck takes."""
+    return neck.get("start_level", 0) if type_name(neck) in SKIP_LEVELS else 0
+
+
 def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
     """What a neck takes of the old backbone.
 
@@ -41,6 +46,8 @@ def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
     if kind == "Feature2Pyramid":
         return Wanted(everything, nominal_strides(old, everything), pyramid=False)
     channels, own = neck.get("in_channels"), [level.channels for level in old]
+    if kind == "RFP":
+        raise UserError("neck RFP feeds its maps back into DetectoRS' ResNet; take an FPN")
     if channels is None:
         raise UserError(f"neck {kind} has no in_channels, so its fit can't be told")
     if kind == PYRAMID:
@@ -50,8 +57,7 @@ def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
     if isinstance(channels, int):
         positions, fits = everything[-1:], channels == own[-1]
     else:
-        start = neck.get("start_level", 0) if kind in SKIP_LEVELS else 0
-        positions, fits = everything[start:], list(channels) in (own, own[::-1])
+        positions, fits = everything[start_level(neck) :], list(channels) in (own, own[::-1])
     if not fits:
         raise UserError(
             f"neck {kind} has in_channels={channels}, but the config's backbone puts out {own}; "
@@ -99,7 +105,7 @@ def fit_neck(
         reverse = list(neck["in_channels"]) != own
         kept = type(neck["in_channels"])(channels[::-1] if reverse else channels)
         draft.set(f"{where}.in_channels", kept)
-        if kind in SKIP_LEVELS and neck.get("start_level", 0):
+        if start_level(neck):
             draft.set(f"{where}.start_level", 0)  # the levels below it are not put out any more
 
 
@@ -148,8 +154,9 @@ def _add_pyramid(draft: Draft, path: str, chain: object, neck: Mapping, encoder:
     if kind == "FPN":
         new = [simple_feature_pyramid(encoder, out_channels, neck.get("num_outs"))]
     else:
-        fitted = dict(neck, in_channels=[out_channels] * len(encoder.pyramid))
-        if kind in SKIP_LEVELS and neck.get("start_level", 0):
+        in_channels = type(neck["in_channels"])([out_channels] * len(encoder.pyramid))
+        fitted = dict(neck, in_channels=in_channels)
+        if start_level(neck):
             fitted["start_level"] = 0
         new = [simple_feature_pyramid(encoder, out_channels), fitted]
     new += rest

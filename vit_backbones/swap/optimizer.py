@@ -46,12 +46,12 @@ def fit_optimizer(
         return
     _fit_rules(draft, parameters, layer_decay_rate)
     kind = type_name(draft.get("optim_wrapper.optimizer"))
-    if kind != "SGD" or not was_convolutional:
+    if not was_convolutional or kind in ("Adam", "AdamW"):
         return
-    if keep_optimizer:
-        draft.note("SGD is kept; transformers are trained with AdamW, at other learning rates.")
-    else:
+    if kind == "SGD" and not keep_optimizer:
         _to_adamw(draft, library)
+    else:
+        draft.note(f"{kind} is kept; transformers are trained with AdamW, at other learning rates.")
 
 
 def _fit_rules(draft: Draft, parameters: Collection[str], layer_decay_rate: float | None) -> None:
@@ -77,6 +77,11 @@ def _fit_rules(draft: Draft, parameters: Collection[str], layer_decay_rate: floa
     rate = layer_decay_rate if layer_decay_rate is not None else rate
     if rate is not None:
         draft.set(f"{path}.layer_decay_rate", rate)
+        if layer_decay_rate is None:
+            draft.note(
+                f"layer_decay_rate={rate:g} is the old backbone's; with more layers the first ones "
+                "hardly train."
+            )
     keys = draft.get(f"{path}.custom_keys") or {}
     kept = {
         key: rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def build(cfg: Any, library: str | None = None) -> nn.Module:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{brief(cfg)} can't be built: {error}") from error
+            raise UserError(f"{brief(cfg)} can't be built: {reason(error)}") from error
     module.to("meta")  # what torch.Tensor(...) made is on the CPU still
     module.eval()  # in a line of its own: mmdet's ResNet returns None
     return module
@@ -72,7 +73,7 @@ def outputs(module: nn.Module, image_side: int = SIDE) -> list[Tensor]:
         try:
             return as_list(module(torch.zeros(1, 3, image_side, image_side)))
         except Exception as error:
-            raise UserError(f"{type(module).__name__} does not run: {error}") from error
+            raise UserError(f"{type(module).__name__} does not run: {reason(error)}") from error
 
 
 def as_list(features: Any) -> list[Tensor]:
@@ -81,7 +82,8 @@ def as_list(features: Any) -> list[Tensor]:
         return [features]
     if isinstance(features, Mapping):
         features = list(features.values())
-    return [f[0] if isinstance(f, list | tuple) else f for f in features]
+    features = [f[0] if isinstance(f, list | tuple) else f for f in features]
+    return [f for f in features if f is not None]  # what is there in training only
 
 
 def levels(features: list[Tensor], image_side: int = SIDE) -> list[Level]:
@@ -91,14 +93,31 @@ def levels(features: list[Tensor], image_side: int = SIDE) -> list[Level]:
     ]
 
 
-def image_side(backbone: Mapping) -> int:
+def image_side(backbone: Mapping, default: int = SIDE) -> int:
     """The size of image that a backbone runs on: any, or the one that its config names."""
     size = backbone.get("img_size", None)
     if size is None or type_name(backbone) in ("VisionTransformer", "SwinTransformer", "MViT"):
-        return SIDE
+        return default
     return size if isinstance(size, int) else size[0]
 
 
 def is_convolutional(module: nn.Module) -> bool:
-    """Whether it has batch norms, as no transformer that we know of has."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+    """Whether it has convolutions and, as no transformer that we know of, no layer norms."""
+    modules = list(module.modules())
+    return any(isinstance(m, nn.modules.conv._ConvNd) for m in modules) and not any(
+        isinstance(m, nn.LayerNorm) for m in modules
+    )
+
+
+def takes_neck(model: Mapping, library: str) -> bool:
+    """Whether this kind of model can have one."""
+    kind = model["type"]
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(library) as registry:
+            kind = registry.get(kind)
+    return "neck" in inspect.signature(kind).parameters
+
+
+def reason(error: Exception) -> str:
+    """What an error says, or that it says nothing."""
+    return str(error).strip() or f"{type(error).__name__}, without a reason"

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .dense import Seen
 
 HEADS = ("decode_head", "auxiliary_head")
+# they take what one kind of backbone gives
+OTHER_HEADS = {
+    "DPTHead": "maps together with class tokens of a plain ViT",
+    "DDRHead": "the two maps that a DDRNet gives in training",
+    "PIDHead": "the three maps that a PIDNet gives in training",
+}
 # they take all maps, without an index
 TAKE_ALL = ("Mask2FormerHead", "MaskFormerHead")
 
@@ -36,8 +42,8 @@ def inputs_of_heads(draft: Draft, root: str) -> list[str]:
         paths = [f"{root}.{key}.{i}" for i in range(len(heads))]
         for path in paths if isinstance(heads, list | tuple) else [f"{root}.{key}"]:
             kind = type_name(draft.get(path))
-            if kind == "DPTHead":
-                raise UserError("DPTHead takes maps together with class tokens of a plain ViT")
+            if kind in OTHER_HEADS:
+                raise UserError(f"{kind} takes {OTHER_HEADS[kind]}")
             nested = [p for p, node in draft.dicts(path) if {"in_channels", "in_index"} <= {*node}]
             if "in_channels" in draft.get(path):
                 nested = [path]
@@ -90,6 +96,8 @@ def fit_heads(draft: Draft, root: str, seen: Seen, by_neck: bool) -> None:
         places = [seen.place[i] for i in taken]
         new = [seen.new[i].channels for i in places]
         draft.set(f"{path}.in_channels", new[0] if isinstance(given, int) else type(given)(new))
+        if head.get("num_convs") == 0 and isinstance(given, int):
+            draft.set(f"{path}.channels", new[0])  # nothing changes their number
         index = head.get("in_index", -1)
         if isinstance(index, list | tuple):
             draft.set(f"{path}.in_index", type(index)(places))

@@ -19,7 +19,7 @@ from .probe import build, is_convolutional
 from .report import ABSENT, SwapReport, type_name
 
 LIBRARIES = ("mmdet", "mmseg", "mmpretrain")
-SEGMENTERS = "EncoderDecoder and CascadeEncoderDecoder"
+SEGMENTERS = ("EncoderDecoder", "CascadeEncoderDecoder")
 
 
 def swap_backbone(
@@ -65,7 +65,7 @@ def swap_backbone(
     draft = Draft(cfg)
     library, root = find_library(draft), find_model(draft)
     kind = type_name(draft.get(root))
-    if library == "mmseg" and kind not in SEGMENTERS.split(" and "):
+    if library == "mmseg" and kind not in SEGMENTERS:
         raise UserError(
             f"of mmseg's models only {' and '.join(SEGMENTERS)} can be fitted, not {kind}"
         )
@@ -80,6 +80,8 @@ def swap_backbone(
     prefix = f"{root}.backbone.".removeprefix("model.")
     parameters = [prefix + n for n, _ in build(encoder.cfg).named_parameters()]
     convolutional = is_convolutional(old)
+    if not any(parameter.requires_grad for parameter in old.parameters()):
+        draft.note("The old backbone was frozen; the new one trains (frozen_stages=N freezes it).")
     fit_optimizer(draft, library, parameters, convolutional, layer_decay_rate, keep_optimizer)
     _set_weights(draft, root, checkpoint)
     _import_package(draft)
@@ -90,7 +92,8 @@ def find_library(draft: Draft) -> str:
     """The library whose config this is, by ``default_scope`` or the model's own scope."""
     kind = draft.get("model.type")
     scopes = [draft.get("default_scope"), draft.get("model._scope_")]
-    scopes += [kind.split(".")[0]] if isinstance(kind, str) else [kind.__module__.split(".")[0]]
+    if kind is not None:
+        scopes.append((kind if isinstance(kind, str) else kind.__module__).split(".")[0])
     for scope in scopes:
         if scope in LIBRARIES:
             return scope
