@@ -128,6 +128,15 @@ def test_wrong_channels(kind: str) -> None:
 
 
 @each_type
+@pytest.mark.parametrize("size", [(32, 32), (37, 50)])
+def test_maps_are_contiguous_for_compiled_ops(kind: str, size: tuple[int, int]) -> None:
+    """And what a neck's convolution makes of them: it hands the order in memory on."""
+    for out in tiny(kind)(random_images(2, *size)):
+        assert out.is_contiguous()
+        assert torch.nn.Conv2d(out.shape[1], 4, 1)(out).is_contiguous()
+
+
+@each_type
 def test_misspelt_settings(kind: str) -> None:
     with pytest.raises(UserError, match=f"{kind} has no setting 'embed_dim', did you mean 'embed_"):
         tiny(kind, embed_dim=8)

@@ -157,6 +157,11 @@ def test_settings_that_cannot_work(settings, message):
         SimpleFeaturePyramid(**{"in_channels": DIM, **settings})
 
 
+def test_levels_are_contiguous_for_compiled_ops():
+    levels = SimpleFeaturePyramid(DIM, num_outs=5)(torch.randn(2, DIM, 4, 6))
+    assert all(level.is_contiguous() for level in levels)
+
+
 @pytest.mark.parametrize("bad", [torch.randn(1, DIM), torch.randn(1, 8, 4, 4), "map"])
 def test_maps_of_another_shape(bad):
     with pytest.raises(vb.UserError, match=r"takes a map of shape \(batch, 16, height, width\)"):

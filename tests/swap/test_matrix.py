@@ -43,6 +43,7 @@ CONFIGS = [
     "mmseg::segmenter/segmenter_vit-b_mask_8xb1-160k_ade20k-512x512",
     "mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512",
     "mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512",
+    "mmseg::dmnet/dmnet_r50-d8_4xb4-80k_ade20k-512x512",
     "mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512",
     "mmseg::deeplabv3plus/deeplabv3plus_r50-d8_4xb4-80k_ade20k-512x512",
     "mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512",

@@ -38,4 +38,10 @@ def format_tokens(x: Tensor, grid: tuple[int, int], prefix: int, out_type: str) 
     patches = x[:, prefix:]
     if out_type == "avg_featmap":
         return patches.mean(dim=1)
-    return patches.transpose(1, 2).unflatten(2, grid)
+    return to_map(patches, grid)
+
+
+def to_map(patches: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, h * w, C) -> (B, C, h, w), contiguous: convolutions hand the order in memory on, and
+    mmcv's compiled RoIAlign gives wrong results on any other."""
+    return patches.transpose(1, 2).contiguous().unflatten(2, grid)

@@ -19,6 +19,7 @@ from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_wind
 from ..layers.shifted_window_attention import CosineWindowAttention, TableWindowAttention
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, resolve_indices
+from .out_types import to_map
 from .swin_arch import SwinArch
 
 
@@ -180,7 +181,7 @@ class SwinTransformer(Backbone):
         """
         self.check_images(images)
         x = self.patch_embed(images)
-        B, _, *grid = x.shape
+        grid = x.shape[2:]
         x = self._add_position(x.flatten(2).transpose(1, 2), grid)
 
         outputs = []
@@ -190,7 +191,7 @@ class SwinTransformer(Backbone):
                 x = self.run_block(block, x, shifted if block.shifted else plain)
             if i in self.out_indices:
                 out = getattr(self, self._norm_name(i))(x)
-                outputs.append(out.transpose(1, 2).reshape(B, -1, *grid))
+                outputs.append(to_map(out, grid))
             if stage.downsample is not None:
                 x, grid = stage.downsample(x, grid)
         return tuple(outputs)
