@@ -68,6 +68,7 @@ def test_folded_bias_is_the_written_out_bias(q_grid: tuple, k_grid: tuple, prefi
     folded = fold_decomposed_bias(*inputs, q_grid, k_grid, D**-0.5)
     out = F.scaled_dot_product_attention(*folded, scale=1.0)[..., :D]
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    assert all(t.shape[-1] % 8 == 0 for t in folded)  # what kernels on GPUs want
 
     weight = torch.randn(out.shape, dtype=torch.float64)
     for ours, reference in zip(

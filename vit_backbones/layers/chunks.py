@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .linear import runs_eagerly_on_cpu
+from .linear import has_hooks, runs_eagerly_on_cpu
 
 # Widest intermediate of a part, in float32: 8 MiB. Larger tensors leave the cache, and those of
 # more than 32 MiB are new pages from the system at each call, which costs as much as the products.
@@ -38,11 +38,7 @@ def computes_in_parts(x: Tensor, *modules: nn.Module) -> bool:
     return (
         runs_eagerly_on_cpu(x)
         and all(p.dtype == x.dtype for module in modules for p in module.parameters())
-        and not any(
-            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-            for module in modules
-            for m in module.modules()
-        )
+        and not any(has_hooks(m) for module in modules for m in module.modules())
     )
 
 

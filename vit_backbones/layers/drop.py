@@ -44,7 +44,9 @@ class DropPath(nn.Module):
         if len(rows) == x.shape[0]:
             return torch.add(x, branch(x), alpha=factor)
         rows = rows.to(x.device, non_blocking=True)
-        return x.index_add(0, rows, branch(x.index_select(0, rows)), alpha=factor)
+        added = branch(x.index_select(0, rows))
+        dtype = torch.promote_types(x.dtype, added.dtype)  # under autocast they may differ
+        return x.to(dtype).index_add(0, rows, added.to(dtype), alpha=factor)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3g}"

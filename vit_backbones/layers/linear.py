@@ -51,6 +51,21 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return _onednn(x, weight, bias, "gelu")
 
 
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a linear layer may be computed from its parameters: no other module, a low-rank
+    adapter for instance, is in its place, and no hook watches or changes it."""
+    return type(layer) is Linear and not has_hooks(layer)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
 def runs_eagerly_on_cpu(*tensors: Tensor) -> bool:
     """Whether what is computed from these runs at once, on the CPU and in one single or double
     precision, so that the work may be arranged for the CPU's cache."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from .decomposed_attention import attend_with_decomposed_bias
 from .linear import Linear
 from .relative import resize_tables_on_load
-from .split_linear import SplitLinear
+from .split_linear import split_linear
 from .window import merge_windows, partition_windows
 
 
@@ -99,8 +99,7 @@ class PoolingAttention(nn.Module):
         self.scale = self.head_dim**-0.5
         self.residual_pooling = residual_pooling
         self.pooling = {"q": pool_q, "k": pool_kv, "v": pool_kv}
-        # pooling wants whole maps: apart they are, of one product they would be strided views
-        self.qkv = SplitLinear(dim, 3 * out_dim, bias=qkv_bias, parts=3)
+        self.qkv = Linear(dim, 3 * out_dim, bias=qkv_bias)
         self.proj = Linear(out_dim, out_dim)
         for name, pooling in self.pooling.items():
             if pooling is not None and pooling.mode == "conv":
@@ -128,7 +127,8 @@ class PoolingAttention(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
         """(B, P + h * w, dim), P prefix tokens and then the grid in row-major order -> the same for
         the queries' grid (B, P + h' * w', out_dim), and that grid."""
-        q, k, v = self.qkv(x)
+        # pooling wants whole maps: apart they are, of one product they would be strided views
+        q, k, v = split_linear(self.qkv, x, 3)
         q, q_grid = self.pool(q, "q", grid)
         k, kv_grid = self.pool(k, "k", grid)
         v, _ = self.pool(v, "v", grid)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .window import ceil_div
+
 
 def resize_table(table: Tensor, length: int) -> Tensor:
     """A table of another size, linearly interpolated along the distances: (L, D) -> (length, D).
@@ -85,7 +87,8 @@ def fold_decomposed_bias(
         scale: The attention's 1 / sqrt(head_dim).
 
     Returns:
-        q, k, v of a common wider head, v padded with zeros (attention kernels want one width): call
+        q, k, v of a common wider head, v padded with zeros (attention kernels want one width, a
+        multiple of 8: others would make all scores on a GPU): call
         ``scaled_dot_product_attention(q, k, v, scale=1.0)[..., :head_dim]``. On the meta device, of
         the width that they have, so that multiply-adds counted there are those of the definition.
     """
@@ -96,11 +99,13 @@ def fold_decomposed_bias(
     if q.device.type == "meta":
         # Nothing is computed here, only counted (complexity.py): the definition has no wider heads.
         return q * scale, k, v
-    bias = torch.cat([bias_h, bias_w], dim=-1)
+    width = q.shape[-1] + kh + kw
+    extra = ceil_div(width, 8) * 8 - width  # columns of no key
+    bias = torch.cat([bias_h, bias_w, bias_w.new_zeros(*bias_w.shape[:-1], extra)], dim=-1)
 
     # not by F.one_hot, of which torch.compile would make a graph for each size
     cell = torch.arange(kh * kw, device=k.device)[:, None]
-    rows, columns = (torch.arange(n, device=k.device) for n in k_grid)
+    rows, columns = (torch.arange(n, device=k.device) for n in (kh, kw + extra))
     onehot = torch.cat([cell // kw == rows, cell % kw == columns], dim=-1).to(k.dtype)
     k_prefix = k.shape[2] - kh * kw
     # not by a width of 0: compiled for varying sizes, that fails in the gradient (torch 2.12)
@@ -109,6 +114,7 @@ def fold_decomposed_bias(
     if k_prefix:
         onehot = F.pad(onehot, (0, 0, k_prefix, 0))
 
+    v = F.pad(v, (0, kh + kw + extra))
     q = torch.cat([q * scale, bias], dim=-1)
     k = torch.cat([k, onehot.expand(B, heads, -1, -1)], dim=-1)
-    return q, k, F.pad(v, (0, kh + kw))
+    return q, k, v

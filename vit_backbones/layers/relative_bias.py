@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .kept import kept
 
+
+@kept(64)
 def relative_index(window: int, table_window: int, device: torch.device) -> Tensor:
     """(N * N,), N = window ** 2: for slots i and j, row by row, the row of a table of
     (2 * table_window - 1) ** 2 offsets (Swin, Liu et al. 2021, section 3.2).
 
-    A table of a larger window holds all offsets of a smaller one. Built once and kept.
+    A table of a larger window holds all offsets of a smaller one.
     """
-    if torch.compiler.is_compiling():
-        return _build_index(window, table_window, device)
-    with torch.inference_mode(False):
-        return _kept_index(window, table_window, device)
-
-
-def _build_index(window: int, table_window: int, device: torch.device) -> Tensor:
     slot = torch.arange(window * window, device=device)
     row, column = slot // window, slot % window
     down = row[:, None] - row + table_window - 1
     right = column[:, None] - column + table_window - 1
     return (down * (2 * table_window - 1) + right).flatten()
-
-
-_kept_index = lru_cache(maxsize=64)(_build_index)
 
 
 def bias_from_table(table: Tensor, window: int, table_window: int) -> Tensor:

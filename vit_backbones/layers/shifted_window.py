@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .kept import kept
 
 
 class Rows(NamedTuple):
@@ -50,22 +51,14 @@ def fit_window(grid: tuple[int, int], window: int, shifted: bool, pad: bool) -> 
     return window, window // 2 if shifted else 0
 
 
+@kept(16)  # two sizes of images, two plans for each of four stages; masks of large ones take MB
 def plan_windows(
     grid: tuple[int, int], window: int, shift: int, device: torch.device
 ) -> WindowPlan:
     """The windows of a map (h, w), padded at the bottom and right to whole windows and then rolled
     up and left by ``shift`` (Swin, Liu et al. 2021, section 3.2; padding: the authors' detection
     code, where padding takes part in attention and the mask knows only the shift).
-
-    Built once per argument and kept.
     """
-    if torch.compiler.is_compiling():  # a traced tensor must not outlive its trace
-        return _build_plan(grid, window, shift, device)
-    with torch.inference_mode(False):  # a kept tensor may be wanted by autograd later
-        return _kept_plan(grid, window, shift, device)
-
-
-def _build_plan(grid: tuple[int, int], window: int, shift: int, device: torch.device) -> WindowPlan:
     h, w = grid
     height, width = h + -h % window, w + -w % window
     rows = (torch.arange(height, device=device) + shift) % height
@@ -85,9 +78,6 @@ def _build_plan(grid: tuple[int, int], window: int, shift: int, device: torch.de
     apart = part[:, :, None] != part[:, None, :]
     mask = torch.zeros(apart.shape, device=device).masked_fill(apart, -100.0)
     return WindowPlan(window, split, join, mask[:, None])
-
-
-_kept_plan = lru_cache(maxsize=64)(_build_plan)
 
 
 def _by_window(x: Tensor, window: int) -> Tensor:

@@ -6,11 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .biased_attention import biased_attention
 from .chunks import split_rows
-from .linear import Linear, linear
+from .linear import Linear, is_plain, linear
 from .relative_bias import bias_from_table, log_spaced_offsets, resize_bias_table
 from .shifted_window import WindowPlan, blank_slots, flat_rows, join_windows, split_windows
 
@@ -151,12 +150,15 @@ class CosineWindowAttention(ShiftedWindowAttention):
         if self.q_bias is None:
             return self.qkv(x)
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        return linear(x, self.qkv.weight, bias)
+        if is_plain(self.qkv):
+            return linear(x, self.qkv.weight, bias)
+        qkv = self.qkv(x)
+        return qkv + bias.to(qkv.dtype)
 
     def scale(self, qkv: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
         q, k, v = qkv
         scale = self.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp()
-        q, k = F.normalize(q, dim=-1) * scale, F.normalize(k, dim=-1)
+        q, k = _unit(q) * scale, _unit(k)
         return (q.to(v.dtype), k.to(v.dtype), v), 1.0
 
     def position_bias(self, window: int) -> Tensor:
@@ -164,6 +166,14 @@ class CosineWindowAttention(ShiftedWindowAttention):
         offsets = log_spaced_offsets(window, self.pretrained_window, like)
         table = 16 * torch.sigmoid(self.cpb_mlp(offsets))
         return bias_from_table(table, window, window)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Vectors (..., d) of length 1; zero, as keys in the padding are, stays zero. F.normalize would
+    divide its gradient by 1e-12, more than half precision holds."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype)
+    return x / length.masked_fill(length == 0, 1.0)
 
 
 def _adapt_on_load(module: ShiftedWindowAttention, state_dict: dict, prefix: str, *_) -> None:

@@ -1,30 +1,20 @@
-"""A linear layer whose output comes in parts."""
+"""A linear layer's output in parts."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from .linear import Linear, linear
+from .linear import is_plain, linear
 
 
-class SplitLinear(Linear):
-    """One weight, as nn.Linear's, but ``parts`` products: x (..., in) -> ``parts`` tensors
-    (..., out / parts), each contiguous.
+def split_linear(layer: nn.Module, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """``layer(x).chunk(parts, dim=-1)``: (..., in) -> ``parts`` tensors (..., out / parts).
 
-    Parts of a single product are strided views, which what follows may have to copy.
-
-    Args:
-        in_features, out_features, bias: As nn.Linear's.
-        parts: Number of parts; ``out_features`` divides by it.
+    Of a linear layer by ``parts`` products, each contiguous: parts of a single product are strided
+    views, which what follows may have to copy.
     """
-
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, parts: int = 3
-    ) -> None:
-        super().__init__(in_features, out_features, bias)
-        self.parts = parts
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        weights = self.weight.chunk(self.parts)
-        biases = (None,) * self.parts if self.bias is None else self.bias.chunk(self.parts)
-        return tuple(linear(x, weight, bias) for weight, bias in zip(weights, biases))
+    if not is_plain(layer):
+        return layer(x).chunk(parts, dim=-1)
+    weights = layer.weight.chunk(parts)
+    biases = (None,) * parts if layer.bias is None else layer.bias.chunk(parts)
+    return tuple(linear(x, weight, bias) for weight, bias in zip(weights, biases))
