@@ -63,7 +63,7 @@ last_pipeline = _base_.train_pipeline
 train_pipeline = [dict(s, scale=(1024, 128)) if "scale" in s else s for s in last_pipeline]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 custom_hooks = [
-    dict(type="mmdet.PipelineSwitchHook", switch_epoch=4, switch_pipeline=last_pipeline)
+    dict(type="mmdet.PipelineSwitchHook", switch_epoch=3, switch_pipeline=last_pipeline)
 ]
 
 optim_wrapper = dict(
@@ -71,4 +71,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(encoder_lr_mult=0.05),
 )
 auto_scale_lr = dict(base_batch_size=8)
-train_cfg = dict(max_epochs=8, val_interval=2)
+train_cfg = dict(max_epochs=7, val_interval=1)
