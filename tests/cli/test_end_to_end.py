@@ -70,6 +70,18 @@ def test_resume_goes_on_where_the_run_ended(work_dir, tmp_path):
     assert "Epoch(train) [2]" not in log
 
 
+def test_resume_needs_no_file_from_which_the_run_began(work_dir, tmp_path):
+    start = next(work_dir.glob("best_*.pth")).read_bytes()
+    (tmp_path / "start.pth").write_bytes(start)
+    words = ["vit_digits", "--work-dir", tmp_path / "run", "--pretrained", tmp_path / "start.pth"]
+    assert command("train", *words, *options(*TINY)).status == 0
+    (tmp_path / "start.pth").unlink()
+    config, more = tmp_path / "run/vit_digits.py", options("train_cfg.max_epochs=4")
+    result = command("train", config, "--resume", "--work-dir", tmp_path / "run", *more)
+    assert (result.status, result.err.count("Traceback")) == (0, 0), result.err
+    assert (tmp_path / "run/epoch_4.pth").is_file()
+
+
 def test_predictions_are_those_of_the_model(work_dir):
     cfg = read_config(str(work_dir / "vit_digits.py"))
     classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu", top=10)

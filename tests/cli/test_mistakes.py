@@ -23,6 +23,10 @@ from tests.cli.command import TINY, command, options
         ("train_dataloader.dataset.split=test", "Digits in the config: "),
         ("train_dataloader.dataset.pipeline.0.type=Resiz", "no such transform, did you mean"),
         ("default_hooks.logger.type=LogerHook", "no such hook, did you mean 'LoggerHook'?"),
+        (
+            "default_hooks.checkpoint.intervall=2",
+            "no argument 'intervall', did you mean 'interval'",
+        ),
         ("trian_cfg.max_epochs=1", "did you mean 'train_cfg'?"),
         ("load_from=/none.pth", "no checkpoint at /none.pth"),
     ],

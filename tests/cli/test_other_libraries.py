@@ -57,6 +57,18 @@ def coco(tmp_path) -> Path:
     return tmp_path
 
 
+def test_masks_are_missed_before_the_run(coco, tmp_path):
+    for file in coco.glob("annotations/*.json"):
+        file.write_text(file.read_text().replace('"segmentation"', '"outline"'))
+    config = shipped("mmdet", "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py")
+    status, _, err = command(
+        "train", config, "--data-root", coco, "--work-dir", tmp_path / "work",
+        *options("model.backbone.init_cfg=None"),
+    )  # fmt: skip
+    assert (status, err.count("Traceback")) == (2, 0)
+    assert "it has no segmentation, and the config's pipeline loads masks" in err
+
+
 @pytest.fixture
 def ade(tmp_path) -> Path:
     labels = np.ones((64, 64), np.uint8)

@@ -24,11 +24,11 @@ GOOD = dict(
 )
 
 
-def read(path: Path, classes: tuple[str, ...] = ("cat", "dog")):
+def read(path: Path, classes: tuple[str, ...] = ("cat", "dog"), masks: bool = False):
     """mmdet's data set on the annotation file ``path``."""
     from mmdet.datasets import CocoDataset
 
-    check_annotation_files()
+    check_annotation_files(masks)
     return CocoDataset(
         pipeline=[], ann_file=str(path), metainfo=dict(classes=classes), data_prefix=dict(img="")
     )
@@ -89,6 +89,31 @@ def test_broken_annotations_are_named(file, entry, expected):
     assert "take them out of it" in text
 
 
+@pytest.mark.parametrize(
+    "mask, expected",
+    [
+        ([[8, 4, 32, 4, float("nan"), 28]], "has a number that is not finite"),
+        ([8, 4, 32, 4, 32, 28], "must be a list of polygons"),
+        (dict(size=[10, 10], counts="a"), "of its image, [48, 64], as size, not [10, 10]"),
+        (dict(size=[48, 64]), "must have counts"),
+    ],
+)
+def test_broken_masks_are_named(file, mask, expected):
+    text = message(file, changed(segmentation=mask))
+    assert "\n  annotation 12 of image 2: its segmentation" in text
+    assert expected in text
+
+
+@pytest.mark.parametrize("mask", [None, []])
+def test_masks_are_missed_where_they_are_wanted(file, mask):
+    content = changed(segmentation=mask)
+    content["annotations"][0]["segmentation"] = [[8, 4, 32, 4, 32, 28]]
+    text = message(file, content, masks=True)
+    assert "annotation 12 of image 2: it has no segmentation" in text
+    assert "1 of 2 annotations" in text
+    read(file)
+
+
 def test_boxes_of_no_size_are_mmdets_to_leave_out(file):
     file.write_text(json.dumps(changed(bbox=[8, 4, 0, 24])))
     assert len(read(file).get_data_info(1)["instances"]) == 0
@@ -108,6 +133,10 @@ def test_boxes_by_their_corners_are_recognised(file):
         ("[1]", "is no COCO annotation file: it holds a list"),
         (dict(a=1), "has no 'images', only a"),
         (dict(GOOD, images={}), "'images' is empty"),
+        (
+            dict(GOOD, categories=[dict(id=1, name="cat"), dict(id=7, name="cat")]),
+            "2 categories are named 'cat'",
+        ),
         (dict(GOOD, categories="cat"), "'categories' is a str"),
         (dict(GOOD, annotations=[]), "has no annotations"),
         (dict(GOOD, annotations={"1": 2}), "'annotations' is a dict"),

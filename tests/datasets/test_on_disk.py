@@ -93,6 +93,14 @@ def test_coco_needs_annotations_and_images(tmp_path):
     assert "missing:  train2017\n" in message(cfg)
 
 
+def test_a_users_own_data_in_cocos_format(tmp_path):
+    """COCO's own layout would not help there."""
+    own = dict(ann_file="annotations/mine.json", data_prefix=dict(img="pictures"))
+    text = message(config(**{**coco(tmp_path / "x"), **own}))
+    assert "missing:  annotations/mine.json, pictures\n" in text
+    assert "train2017" not in text
+
+
 def test_segmentation_needs_images_and_maps(tmp_path):
     prefix = dict(img_path="images/training", seg_map_path="annotations/training")
     cfg = config(type="ADE20KDataset", data_root=str(tmp_path), data_prefix=prefix)
@@ -132,6 +140,23 @@ def test_data_root_moves_data_sets_and_their_metrics():
     assert cfg.val_dataloader.dataset.ann_file == "annotations/instances_train2017.json"
     assert cfg.val_evaluator[0].ann_file == "/mnt/coco/annotations/x.json"
     assert cfg.val_evaluator[1].ann_file == "data/coco2/x.json"
+
+
+def test_data_root_leaves_classes_as_they_are_named(tmp_path):
+    """In a config that imports its classes, whose copy in the work folder must be readable."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from mmcv.transforms import LoadImageFromFile\n"
+        "from mmdet.datasets import CocoDataset\n"
+        "train_dataloader = dict(dataset=dict(type=CocoDataset, data_root='data/a',\n"
+        "    ann_file='a.json', pipeline=[dict(type=LoadImageFromFile)]))\n"
+    )
+    cfg = Config.fromfile(file)
+    set_data_root(cfg, "/mnt/b")
+    cfg.dump(tmp_path / "copy.py")
+    again = Config.fromfile(tmp_path / "copy.py").train_dataloader.dataset
+    assert (again.data_root, again.ann_file) == ("/mnt/b", "a.json")
+    assert "LoadImageFromFile" in str(again.pipeline)
 
 
 def test_data_root_needs_one_folder_to_replace():

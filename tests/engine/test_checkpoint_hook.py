@@ -138,6 +138,14 @@ def test_a_checkpoint_holds_the_validation_of_its_epoch(tmp_path):
         assert len(info["log_scalars"]["val/accuracy/top1"].data[0]) == epoch
 
 
+def test_a_validation_that_fails_does_not_take_the_checkpoint_with_it(tmp_path):
+    with pytest.raises(IndexError):
+        run(toy_config(tmp_path, epochs=3, **{"val_evaluator.scores": []}))
+    assert find_checkpoint(tmp_path) == str(tmp_path / "epoch_1.pth")
+    resumed = run(toy_config(tmp_path, epochs=3, resume=True))
+    assert_same_weights(weights(resumed), weights(run(toy_config(tmp_path / "whole", epochs=3))))
+
+
 @pytest.mark.parametrize(
     "interval, begin, saved", [(2, 1, [1, 2, 3, 4, 5]), (3, 4, [1, 2, 3, 4, 5])]
 )

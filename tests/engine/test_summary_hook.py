@@ -58,6 +58,14 @@ def test_without_a_best_checkpoint_the_last_one_counts(tmp_path, capfd):
     assert not any(line.startswith("Best") for line in lines)
 
 
+def test_without_validation(tmp_path, capfd):
+    parts = dict.fromkeys(
+        ("val_dataloader", "val_evaluator", "val_cfg", "default_hooks.checkpoint.save_best")
+    )
+    lines = last_lines(capfd, tmp_path, epochs=2, **parts)
+    assert f"Checkpoint: {tmp_path / 'epoch_2.pth'}" in lines
+
+
 @pytest.mark.parametrize(
     "sample, name",
     [

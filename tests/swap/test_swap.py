@@ -10,7 +10,7 @@ from mmengine.config import Config
 import vit_backbones as vb
 from tests.swap.tiny import build
 from vit_backbones.cli.config import read_config
-from vit_backbones.swap import swap_backbone
+from vit_backbones.swap import library_of, swap_backbone
 
 
 def swapped(name: str, encoder: str, **arguments) -> Config:
@@ -278,6 +278,15 @@ model = dict(
 )
 optim_wrapper = dict(optimizer=dict(type=SGD, lr=0.01))
 """
+
+
+def test_the_library_of_a_config():
+    from mmdet.models import RetinaNet
+
+    assert library_of(Config(dict(default_scope="mmseg"))) == "mmseg"
+    assert library_of(Config(dict(default_scope=None, model=dict(type=RetinaNet)))) == "mmdet"
+    assert library_of(Config(dict(model=dict(type="mmpretrain.ImageClassifier")))) == "mmpretrain"
+    assert library_of(Config(dict(default_scope="mmengine"))) is None
 
 
 def test_configs_that_import_their_classes(tmp_path):

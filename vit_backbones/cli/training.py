@@ -17,8 +17,9 @@ from mmengine.runner import FlexibleRunner, Runner
 from ..datasets.coco_annotations import check_annotation_files
 from ..datasets.on_disk import check_data, set_data_root
 from ..engine import DataCheckHook, UnreadableImagesHook
+from ..engine.checkpoint_hook import find_checkpoint
 from ..errors import UserError, nearest
-from ..swap import swap_backbone
+from ..swap import library_of, swap_backbone
 from .config import apply_options, choose_work_dir, read_config
 from .strategies import fit_strategy, set_strategy
 
@@ -36,7 +37,18 @@ def train(args: Namespace) -> None:
         runner.register_hook(CompileHook())
     elif args.compile:
         compile_backbone(runner)
+    if isinstance(runner, Runner) and resumes(cfg):
+        # all weights are in the checkpoint, and the file from which they began may be gone
+        runner._init_model_weights = lambda: None
     runner.train()
+    leave_together()
+
+
+def leave_together() -> None:
+    """A process that ends while another still writes its last checkpoint would have it killed."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def training_config(args: Namespace) -> Config:
@@ -99,8 +111,8 @@ def build_runner(cfg: Config) -> Runner:
     the checks of the data that every run gets, whosever config it has."""
     if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
         use_cpu_processes(cfg)
-    if cfg.get("default_scope") == "mmdet":
-        check_annotation_files()
+    if library_of(cfg) == "mmdet":
+        check_annotation_files(masks="'with_mask': True" in str(cfg.get("train_dataloader")))
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     for hook in (UnreadableImagesHook, DataCheckHook):
         if not any(isinstance(other, hook) for other in runner.hooks):
@@ -134,6 +146,11 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         )
     cfg.resume = True
     cfg.load_from = None if resume == "auto" else resume
+
+
+def resumes(cfg: Config) -> bool:
+    """Whether there is a checkpoint from which this run goes on."""
+    return bool(cfg.get("resume") and (cfg.get("load_from") or find_checkpoint(cfg.work_dir)))
 
 
 def check_load_from(cfg: Config) -> None:
@@ -210,7 +227,7 @@ def set_auto_scale_lr(cfg: Config, enable: bool) -> None:
 def set_loader_defaults(cfg: Config) -> None:
     """Data loaders of mmpretrain's configs count on what its own tools set: batches are stacked in
     the workers, which live on from epoch to epoch."""
-    if cfg.get("default_scope") != "mmpretrain":
+    if library_of(cfg) != "mmpretrain":
         return
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader: Any = cfg.get(name)
@@ -231,7 +248,7 @@ def share_cores(cfg: Config) -> None:
     if torch.cuda.is_available() or "OMP_NUM_THREADS" in os.environ:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    loading = cfg.get("default_scope") == "mmpretrain"
+    loading = library_of(cfg) == "mmpretrain"
     workers = (cfg.get("train_dataloader") or {}).get("num_workers", 0) if loading else 0
     torch.set_num_threads(max(cores - workers, cores // 2, 1))
 
@@ -241,7 +258,12 @@ def use_cpu_processes(cfg: Config) -> None:
     cfg.setdefault("env_cfg", {}).setdefault("dist_cfg", {})["backend"] = "gloo"
     cfg.setdefault(
         "model_wrapper_cfg",
-        dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False),
+        dict(
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get("find_unused_parameters", False),
+        ),
     )
     if cfg.launcher == "pytorch" and not torch.distributed.is_initialized():
         # mmengine would choose a CUDA device first, which fails where there is none

@@ -5,6 +5,7 @@ mmdet drops or trains on most of what is wrong here without a word, or fails far
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -24,8 +25,11 @@ MANY, FAR = 0.1, 0.1
 SHOWN = 5
 
 
-def check_annotation_files() -> None:
+def check_annotation_files(masks: bool = False) -> None:
     """From now on, mmdet's COCO data sets (and classes derived from them) check their files.
+
+    Args:
+        masks: The pipeline loads masks, so every annotation must have one.
 
     The check works on the file as it is parsed, once, and in one process per machine.
 
@@ -37,6 +41,7 @@ def check_annotation_files() -> None:
     for dataset in (CocoDataset, CocoPanopticDataset):
         if not hasattr(dataset.COCOAPI, "checks_annotations"):
             dataset.COCOAPI = _checked(dataset.COCOAPI)
+        dataset.COCOAPI.needs_masks = masks
 
 
 def _checked(api: type) -> type:
@@ -44,6 +49,7 @@ def _checked(api: type) -> type:
 
     class CheckedAnnotations(api):
         checks_annotations = True
+        needs_masks = False
 
         def __init__(self, annotation_file: str | None = None) -> None:
             self.file = str(annotation_file)
@@ -64,7 +70,7 @@ def _checked(api: type) -> type:
 
         def createIndex(self) -> None:
             if os.environ.get("LOCAL_RANK", "0") == "0":
-                check_annotations(self.dataset, self.file)
+                check_annotations(self.dataset, self.file, self.needs_masks)
             super().createIndex()
 
         def get_cat_ids(
@@ -79,8 +85,8 @@ def _checked(api: type) -> type:
     return CheckedAnnotations
 
 
-def check_annotations(content: Mapping[str, Any], file: str) -> None:
-    """Check a parsed annotation file, of instances or panoptic.
+def check_annotations(content: Mapping[str, Any], file: str, masks: bool = False) -> None:
+    """Check a parsed annotation file, of instances (``masks``: each must have one) or panoptic.
 
     Raises:
         UserError: It lacks something, or entries are broken.
@@ -91,6 +97,10 @@ def check_annotations(content: Mapping[str, Any], file: str) -> None:
     ((most, times),) = ids.most_common(1)
     if times > 1:
         raise UserError(f"{file}: image id {most!r} is there {times} times; each needs its own")
+    names = Counter(category["name"] for category in content["categories"])
+    ((most, times),) = names.most_common(1)
+    if times > 1:
+        raise UserError(f"{file}: {times} categories are named {most!r}; each needs its own name")
     if "annotations" not in content:  # lists of test images have none
         return
     annotations = content["annotations"]
@@ -105,6 +115,7 @@ def check_annotations(content: Mapping[str, Any], file: str) -> None:
         categories = {category["id"] for category in content["categories"]}
         _check_references(annotations, "category_id", categories, "categories", file)
         _check_boxes(content, file)
+        _check_masks(content, file, masks)
 
 
 def check_classes(classes: Sequence[str], names: Sequence[str], file: str) -> None:
@@ -209,6 +220,33 @@ def _check_boxes(content: Mapping, file: str) -> None:
             f"{image[i, 0]:g}x{image[i, 1]:g}. COCO's boxes are (x, y, width, height) in pixels; "
             "are these (x1, y1, x2, y2), or are the images' width and height swapped?"
         )
+
+
+def _check_masks(content: Mapping, file: str, needed: bool) -> None:
+    """Polygons of fewer than three points are mmdet's to leave out."""
+    sizes = {image["id"]: [image["height"], image["width"]] for image in content["images"]}
+    annotations = content["annotations"]
+    faults = (
+        (a, _mask_fault(a.get("segmentation"), sizes[a["image_id"]], needed)) for a in annotations
+    )
+    _refuse([(a, fault) for a, fault in faults if fault], "annotations", len(annotations), file)
+
+
+def _mask_fault(mask: Any, size: list, needed: bool) -> str | None:
+    if not mask:
+        return "it has no segmentation, and the config's pipeline loads masks" if needed else None
+    if isinstance(mask, Mapping):
+        if "counts" not in mask or list(mask.get("size") or ()) != size:
+            return (
+                "its segmentation, an RLE, must have counts and the (height, width) of its image, "
+                f"{size}, as size, not {mask.get('size')}"
+            )
+        return None
+    try:
+        finite = math.isfinite(sum(map(sum, mask)))  # fast; infinities and NaN stay what they are
+    except TypeError:
+        return "its segmentation must be a list of polygons (x, y, x, y, ...) or an RLE"
+    return None if finite else "its segmentation has a number that is not finite"
 
 
 def _numbers(rows: list, columns: int = 4) -> np.ndarray | None:

@@ -106,7 +106,8 @@ def set_data_root(cfg: Any, root: str) -> None:
     for part in PARTS:
         for name in (f"{part}_dataloader", f"{part}_evaluator"):
             if old and cfg.get(name):
-                cfg[name] = _moved(cfg[name], *old, root)
+                if (moved := _moved(cfg[name], *old, root)) is not cfg[name]:
+                    cfg[name] = moved
         for dataset in leaf_datasets(cfg.get(f"{part}_dataloader")):
             if {"data_root", "data_prefix", "ann_file"} & set(dataset):
                 dataset["data_root"] = root
@@ -179,10 +180,13 @@ def _has_entry(folder: Path, is_folder: bool) -> bool:
 def _moved(node: Any, old: str, new: str) -> Any:
     """``node`` with every path below ``old`` moved below ``new``."""
     if isinstance(node, Mapping):
-        for key in node:
-            node[key] = _moved(node[key], old, new)
+        for key, value in node.items():
+            if (moved := _moved(value, old, new)) is not value:  # classes stay as they were named
+                node[key] = moved
     elif isinstance(node, (list, tuple)):
-        return type(node)(_moved(child, old, new) for child in node)
+        children = [_moved(child, old, new) for child in node]
+        changed = any(a is not b for a, b in zip(children, node))
+        return type(node)(children) if changed else node
     elif isinstance(node, str) and node.startswith(old + "/"):
         return os.path.join(new, node[len(old) + 1 :])
     return node
@@ -190,12 +194,15 @@ def _moved(node: Any, old: str, new: str) -> Any:
 
 def _message(name: str, root: str, paths: list[Path]) -> str:
     folder = Path(root).absolute()
+    layout = LAYOUTS.get(name, "")
+    if not any(path.name in layout for path in paths):  # a user's own data in that format
+        layout = ""
     lines = [f"{name} is not in {folder}" + ("" if folder.is_dir() else " (no such folder)")]
-    if folder.is_dir() or name not in LAYOUTS:
+    if folder.is_dir() or not layout:
         shown = [os.path.relpath(path, root or ".") for path in paths[:4]]
         more = f" and {len(paths) - len(shown)} more" if len(paths) > len(shown) else ""
         lines.append(f"  missing:  {', '.join(shown)}{more}")
-    if name in LAYOUTS:
-        lines.append("  expected: " + LAYOUTS[name].replace("\n", "\n" + " " * 12))
+    if layout:
+        lines.append("  expected: " + layout.replace("\n", "\n" + " " * 12))
     lines.append("Set the folder with --data-root FOLDER.")
     return "\n".join(lines)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import zipfile
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import FlexibleRunner, IterBasedTrainLoop, Runner
 
 from ..checkpoint.sharded import is_sharded
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..registry import HOOKS
 from .atomic import ATOMIC, remove_partial_files, write_atomically
 
@@ -33,7 +34,7 @@ class CheckpointHook(_CheckpointHook):
       when the run is resumed.
     * Where a validation follows, the checkpoint is written after it, not before: score, best
       checkpoint, early-stopping counters and plot of that epoch are part of it, so a resumed run
-      misses nothing.
+      misses nothing. Where the validation fails it is written then, without these.
     * ``resume`` without a file takes the checkpoint that ``last_checkpoint`` names, looked up in
       the work folder itself first (the folder may have moved), or else the newest complete one.
 
@@ -41,11 +42,18 @@ class CheckpointHook(_CheckpointHook):
     guarantees.
 
     Raises:
-        UserError: Resume from a file that is absent, damaged, or was saved without its optimizer.
+        UserError: An argument that neither it nor ``Runner.save_checkpoint`` takes; resume from a
+            file that is absent, damaged, or was saved without its optimizer.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        own, passed_on = (
+            inspect.signature(function).parameters
+            for function in (_CheckpointHook.__init__, Runner.save_checkpoint)
+        )
+        for name in self.args.keys() - passed_on.keys():
+            raise UserError(f"CheckpointHook has no argument '{name}'{nearest(name, own)}")
         if self.backend_args is None and self.file_client_args is None and _is_local(self.out_dir):
             self.backend_args = dict(backend=ATOMIC)
         self._due = False  # the checkpoint of this step waits for the validation
@@ -102,13 +110,33 @@ class CheckpointHook(_CheckpointHook):
             remove_partial_files(self.out_dir)
             remove_partial_files(runner.work_dir)
         self.file_backend = _NoteRemovals(self.file_backend, self._superseded)
+        if runner.val_loop is not None:
+            runner.val_loop.run = self._saving_on_failure(runner, runner.val_loop.run)
+
+    def _saving_on_failure(self, runner: Runner, run: Callable[[], Any]) -> Callable[[], Any]:
+        """``run``, a validation, that does not take the waiting checkpoint with it."""
+
+        def validate() -> Any:
+            try:
+                return run()
+            except BaseException:
+                # by one process: a sharded one would wait for others, which may not have failed
+                if self._due and not isinstance(runner, FlexibleRunner):
+                    self._save_due(runner)
+                    runner.logger.error(f"The validation failed; {self.last_ckpt} is saved.")
+                raise
+
+        return validate
 
     def after_val(self, runner: Runner) -> None:
         if self._due:
-            self._due = False
-            step = runner.epoch if self.by_epoch else runner.iter
-            meta = dict(epoch=runner.epoch, iter=runner.iter)
-            self._save_checkpoint_with_step(runner, step, meta)
+            self._save_due(runner)
+
+    def _save_due(self, runner: Runner) -> None:
+        self._due = False
+        step = runner.epoch if self.by_epoch else runner.iter
+        meta = dict(epoch=runner.epoch, iter=runner.iter)
+        self._save_checkpoint_with_step(runner, step, meta)
 
     def after_train(self, runner: Runner) -> None:
         super().after_train(runner)

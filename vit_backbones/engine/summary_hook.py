@@ -113,7 +113,8 @@ def example_image(dataset: Dataset | None, work_dir: str | Path, rgb: bool = Fal
 
 def _holds_rgb(runner: Runner) -> bool:
     model = getattr(runner.model, "module", runner.model)
-    pipeline = runner.cfg.get("val_dataloader", {}).get("dataset", {}).get("pipeline", ())
+    loader = runner.cfg.get("val_dataloader") or {}
+    pipeline = loader.get("dataset", {}).get("pipeline", ())
     preprocessor = getattr(model, "data_preprocessor", None)
     return starts_from_rgb(pipeline, getattr(preprocessor, "to_rgb", False))
 

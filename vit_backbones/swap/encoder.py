@@ -96,7 +96,8 @@ def choose_encoder(name: str, overrides: Mapping[str, Any], wanted: Wanted) -> E
         if given[-1] != stages - 1:
             raise UserError(
                 f"the model takes nothing of a stride above {strides[given[-1]]:g}, so the last "
-                f"{stages - 1 - given[-1]} of {name}'s {stages} stages would do nothing"
+                f"{stages - 1 - given[-1]} of {name}'s {stages} stages would do nothing; give it "
+                "fewer, with depths and num_heads"
             )
     cfg["out_indices"] = given
     model = build(cfg)

@@ -59,11 +59,16 @@ def swap_backbone(
     get_preset(name)
     if "type" in overrides or "init_cfg" in overrides:
         raise UserError(
-            "the type of the encoder comes with its name, and its weights with checkpoint=; "
-            "leave type and init_cfg out"
+            "the type of the encoder comes with its name, and its weights with checkpoint= "
+            "(--pretrained); leave type and init_cfg out"
         )
     draft = Draft(cfg)
-    library, root = find_library(draft), find_model(draft)
+    library, root = library_of(cfg), find_model(draft)
+    if library is None:
+        raise UserError(
+            f"default_scope={cfg.get('default_scope')!r}: a config of {', '.join(LIBRARIES)} is "
+            "wanted, which says so in default_scope"
+        )
     kind = type_name(draft.get(root))
     if library == "mmseg" and kind not in SEGMENTERS:
         raise UserError(
@@ -88,19 +93,13 @@ def swap_backbone(
     return draft.commit()
 
 
-def find_library(draft: Draft) -> str:
+def library_of(cfg: Config) -> str | None:
     """The library whose config this is, by ``default_scope`` or the model's own scope."""
-    kind = draft.get("model.type")
-    scopes = [draft.get("default_scope"), draft.get("model._scope_")]
-    if kind is not None:
-        scopes.append((kind if isinstance(kind, str) else kind.__module__).split(".")[0])
-    for scope in scopes:
-        if scope in LIBRARIES:
-            return scope
-    raise UserError(
-        f"default_scope={scopes[0]!r}: a config of {', '.join(LIBRARIES)} is wanted, "
-        "which says so in default_scope"
-    )
+    model = cfg.get("model") or {}
+    kind = model.get("type") or ""
+    module = kind if isinstance(kind, str) else kind.__module__
+    scopes = (cfg.get("default_scope"), model.get("_scope_"), module.split(".")[0])
+    return next((scope for scope in scopes if scope in LIBRARIES), None)
 
 
 def find_model(draft: Draft) -> str:
