@@ -138,3 +138,10 @@ def test_workers_of_classifiers_get_cores_of_their_own(scope, cores, workers, th
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     training.share_cores(cfg)
     assert asked == [threads]  # the user's choice stands
+
+
+@pytest.mark.parametrize("unused", [True, False])
+def test_unused_parameters_are_found_without_a_gpu_too(unused):
+    cfg = Config(dict(launcher="slurm", find_unused_parameters=unused))
+    training.use_cpu_processes(cfg)
+    assert cfg.model_wrapper_cfg.find_unused_parameters == unused

@@ -15,9 +15,8 @@ from mmengine.registry import OPTIMIZERS, RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
 from ..datasets.coco_annotations import check_annotation_files
-from ..datasets.on_disk import check_data, set_data_root
+from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
 from ..engine import DataCheckHook, UnreadableImagesHook
-from ..engine.checkpoint_hook import find_checkpoint
 from ..errors import UserError, nearest
 from ..swap import library_of, swap_backbone
 from .config import apply_options, choose_work_dir, read_config
@@ -37,9 +36,6 @@ def train(args: Namespace) -> None:
         runner.register_hook(CompileHook())
     elif args.compile:
         compile_backbone(runner)
-    if isinstance(runner, Runner) and resumes(cfg):
-        # all weights are in the checkpoint, and the file from which they began may be gone
-        runner._init_model_weights = lambda: None
     runner.train()
     leave_together()
 
@@ -112,7 +108,9 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
         use_cpu_processes(cfg)
     if library_of(cfg) == "mmdet":
-        check_annotation_files(masks="'with_mask': True" in str(cfg.get("train_dataloader")))
+        datasets = leaf_datasets(cfg.get("train_dataloader"))
+        steps = [step for dataset in datasets for step in dataset.get("pipeline") or ()]
+        check_annotation_files(masks=any(step.get("with_mask") for step in steps))
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     for hook in (UnreadableImagesHook, DataCheckHook):
         if not any(isinstance(other, hook) for other in runner.hooks):
@@ -146,11 +144,6 @@ def set_resume(cfg: Config, resume: str | None) -> None:
         )
     cfg.resume = True
     cfg.load_from = None if resume == "auto" else resume
-
-
-def resumes(cfg: Config) -> bool:
-    """Whether there is a checkpoint from which this run goes on."""
-    return bool(cfg.get("resume") and (cfg.get("load_from") or find_checkpoint(cfg.work_dir)))
 
 
 def check_load_from(cfg: Config) -> None:

@@ -75,6 +75,9 @@ class CheckpointHook(_CheckpointHook):
                 f"cannot resume: the checkpoint {runner._load_from} {state}. "
                 f"--resume auto takes the newest complete one of the work folder"
             )
+        if runner._resume:
+            # all weights are in the checkpoint, and the file from which they began may be gone
+            runner._init_model_weights = lambda: None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume:

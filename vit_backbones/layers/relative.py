@@ -114,7 +114,6 @@ def fold_decomposed_bias(
     if k_prefix:
         onehot = F.pad(onehot, (0, 0, k_prefix, 0))
 
-    v = F.pad(v, (0, kh + kw + extra))
     q = torch.cat([q * scale, bias], dim=-1)
     k = torch.cat([k, onehot.expand(B, heads, -1, -1)], dim=-1)
-    return q, k, v
+    return q, k, F.pad(v, (0, kh + kw + extra))

@@ -112,9 +112,8 @@ class SimpleFeaturePyramid(BaseModule):
                 f"SimpleFeaturePyramid takes a map of shape (batch, {self.in_channels}, height, "
                 f"width), but got {shape}; a VisionTransformer gives one with out_type='featmap'"
             )
-        levels = [
-            getattr(self, name)(x).contiguous() for name in self.levels
-        ]  # as encoders' maps are
+        # contiguous, as encoders' maps are
+        levels = [getattr(self, name)(x).contiguous() for name in self.levels]
         while len(levels) < self.num_outs:
             levels.append(F.max_pool2d(levels[-1], kernel_size=1, stride=2))
         return tuple(levels)
