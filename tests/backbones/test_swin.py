@@ -276,6 +276,44 @@ def test_inference_by_parts_is_for_blocks_that_nobody_watches():
     assert len(seen) == 1 and seen[0].shape[:2] == (2, 256)
 
 
+def test_inference_by_parts_is_for_its_own_modules():
+    """A wrapper is called, as in training, and what is in training mode alone stays random."""
+
+    class Wrapper(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, *args):
+            return 2 * self.inner(*args)
+
+    images = random_images(2, 64, 64)
+    for part in ("attn", "mlp"):
+        model = randomize(SwinTransformer(TINY)).eval()
+        block = model.layers[0].blocks[0]
+        setattr(block, part, Wrapper(getattr(block, part)))
+        with torch.no_grad():
+            quiet = model(images)
+        torch.testing.assert_close(quiet, tuple(out.detach() for out in model(images)))
+
+    model = randomize(SwinTransformer(TINY, drop_rate=0.5, drop_path_rate=0.5)).eval()
+    for part in (model.layers[0].blocks[0].attn.proj_drop, model.layers[1].blocks[1].drop_path):
+        part.train()
+        with torch.no_grad():
+            assert any(not torch.equal(model(images)[0], model(images)[0]) for _ in range(9))
+        part.eval()
+
+
+def test_kept_plans_do_not_depend_on_the_default_dtype():
+    images = random_images(1, 60, 60)
+    torch.set_default_dtype(torch.float64)
+    try:
+        SwinTransformer(TINY)(images.double())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert SwinTransformer(TINY)(images)[0].dtype == torch.float32
+
+
 def test_trained_parameters_are_seen():
     """Nothing that depends on parameters is kept."""
     model = randomize(SwinTransformer(TINY)).eval()

@@ -279,3 +279,22 @@ def test_training_after_inference_mode() -> None:
 def test_build_backbone_takes_settings() -> None:
     model = build_backbone("vit_ti16", depth=1, out_type="featmap", in_channels=1)
     assert model(torch.randn(1, 1, 32, 48))[0].shape == (1, 192, 2, 3)
+
+
+def test_frozen_positions_are_not_rescaled():
+    """DINOv3 multiplies the coordinates by a random factor in training, for each block anew."""
+    images = random_images(2, 64, 64)
+    for frozen, same in ((-1, False), (0, True), (3, True)):
+        model = VisionTransformer("dinov3_s16", **TINY, frozen_stages=frozen).train()
+        assert torch.equal(model(images)[0], model(images)[0]) is same
+    model, angles = VisionTransformer("dinov3_s16", **TINY).train(), []
+    model.rope.register_forward_hook(lambda *args: angles.append(args[2][0]))
+    model(images)
+    assert len({float(sin.sum()) for sin in angles}) == 3
+
+
+@pytest.mark.parametrize("preset", ["vit_b16", "deit3_b16", "dinov2_b14_reg", "dinov3_s16"])
+def test_stochastic_depth_is_the_authors(preset):
+    model = VisionTransformer(preset, embed_dims=64, depth=3, num_heads=1, drop_path_rate=0.2)
+    rates = [block.drop_path.rate for block in model.blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2] if preset == "vit_b16" else [0.2] * 3)

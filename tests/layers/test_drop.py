@@ -71,6 +71,7 @@ def test_drop_path_compiles_into_one_graph() -> None:
 def test_rates_grow_linearly_from_zero() -> None:
     assert drop_path_rates(0.3, 4) == pytest.approx([0, 0.1, 0.2, 0.3])
     assert drop_path_rates(0.3, 1) == [0]
+    assert drop_path_rates(0.3, 2, uniform=True) == [0.3, 0.3]
 
 
 @pytest.mark.parametrize(

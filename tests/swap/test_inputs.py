@@ -6,7 +6,7 @@ import pytest
 
 from tests.swap.test_swap import DINO, MASK_RCNN, RESNET, UPERNET, swapped
 from vit_backbones import list_backbones, swap_backbone
-from vit_backbones.backbones.normalisation import IMAGENET, published_normalisation
+from vit_backbones.backbones.normalisation import CLIP, HALF, IMAGENET, published_normalisation
 from vit_backbones.cli.config import read_config
 
 CAFFE = "mmdet::mask_rcnn/mask-rcnn_r50-caffe_fpn_1x_coco"
@@ -27,14 +27,6 @@ def test_a_detector_that_did_not_normalise_does_now():
     assert preprocessor.bgr_to_rgb
 
 
-def test_an_unknown_normalisation_is_left_and_said():
-    cfg = read_config(CAFFE)
-    before = dict(cfg.model.data_preprocessor)
-    report = swap_backbone(cfg, "mvit_b16")
-    assert cfg.model.data_preprocessor == before
-    assert any("How mvit_b16's images were normalised is not known" in n for n in report.notes)
-
-
 def test_images_that_a_teacher_sees_too_are_left():
     config = "mmdet::ld/ld_r18-gflv1-r101_fpn_1x_coco"
     cfg = read_config(config)
@@ -52,9 +44,8 @@ def test_normalisation_beside_the_model():
         assert preprocessor.mean == [127.5] * 3
 
 
-def test_every_preset_but_one_has_a_known_normalisation():
-    unknown = [name for name in list_backbones() if published_normalisation(name) is None]
-    assert unknown == ["mvit_b16"]
+def test_every_preset_has_a_normalisation():
+    assert {published_normalisation(name) for name in list_backbones()} == {IMAGENET, HALF, CLIP}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ IMAGENET = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 HALF = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 CLIP = Normalisation((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321375, 70.3231455))
 
-# Patterns of presets, first match counts. MViT's first version has no published image model whose
-# normalisation we know, so it has no row.
+# Patterns of presets, first match counts.
 NORMALISATIONS: dict[str, Normalisation] = {
     "vit_*": HALF,  # vision_transformer's input pipeline scales to -1 to 1
     "clip_*": CLIP,  # CLIP's preprocess
@@ -27,13 +26,10 @@ NORMALISATIONS: dict[str, Normalisation] = {
     "dino*": IMAGENET,  # DINO, DINOv2, DINOv3 (web images)
     "vitdet_*": IMAGENET,
     "swin*": IMAGENET,
-    "mvitv2_*": IMAGENET,
+    "mvit*": IMAGENET,  # version 1: SlowFast's configs/ImageNet/MVIT_B_16_CONV.yaml
 }
 
 
-def published_normalisation(preset: str) -> Normalisation | None:
-    """Mean and deviation that the weights published for a preset expect; None: unknown."""
-    for pattern, normalisation in NORMALISATIONS.items():
-        if fnmatch.fnmatch(preset, pattern):
-            return normalisation
-    return None
+def published_normalisation(preset: str) -> Normalisation:
+    """Mean and deviation that the weights published for a preset expect."""
+    return next(n for pattern, n in NORMALISATIONS.items() if fnmatch.fnmatch(preset, pattern))

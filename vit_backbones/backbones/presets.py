@@ -114,7 +114,8 @@ _add(
         "deit3_h14": (630.85, {**H, "patch_size": 14}),
     },
     pos_embed_cls=False,
-    layer_scale_init=1e-6,
+    layer_scale_init=1e-4,
+    drop_path_uniform=True,
 )
 _add(
     "VisionTransformer",
@@ -138,7 +139,7 @@ _add(
 # without offset.
 GIANT = dict(embed_dims=1536, depth=40, mlp="swiglu")
 DINOV2 = {"s": (22.06, S), "b": (86.58, B), "l": (304.37, L), "g": (1136.48, GIANT)}
-DINOV2_SHARED = dict(patch_size=14, img_size=518, layer_scale_init=1.0)
+DINOV2_SHARED = dict(patch_size=14, img_size=518, layer_scale_init=1.0, drop_path_uniform=True)
 _add(
     "VisionTransformer",
     "DINOv2, Oquab et al. 2023 (arXiv:2304.07193)",
@@ -172,6 +173,7 @@ _add(
     num_registers=4,
     key_bias=False,
     layer_scale_init=1e-5,
+    drop_path_uniform=True,
     norm_eps=1e-5,
 )
 _add(

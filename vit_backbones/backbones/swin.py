@@ -46,14 +46,24 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: WindowPlan) -> Tensor:
         """(B, h * w, dim) -> the same."""
-        recorded = self.training or records_gradients(x, *self.parameters())
-        if not recorded and computes_in_parts(x, self):
+        if self._infers(x) and computes_in_parts(x, self):
             return self._infer_by_parts(x, plan)
         if self.post_norm:
             x = self.drop_path.add(x, lambda x: self.norm1(self.attn(x, plan)))
             return self.drop_path.add(x, lambda x: self.norm2(self.mlp(x)))
         x = self.drop_path.add(x, lambda x: self.attn(self.norm1(x), plan))
         return self.drop_path.add(x, lambda x: self.mlp(x, self.norm2))
+
+    def _infers(self, x: Tensor) -> bool:
+        """No gradients, nothing random (a part may be in training mode alone), and no other modules
+        in the place of attention and MLP."""
+        attention = CosineWindowAttention if self.post_norm else TableWindowAttention
+        return (
+            type(self.attn) is attention
+            and type(self.mlp) is Mlp
+            and not any(m.training for m in self.modules())
+            and not records_gradients(x, *self.parameters())
+        )
 
     def _infer_by_parts(self, x: Tensor, plan: WindowPlan) -> Tensor:
         """First some windows after the other, then some rows of the map."""

@@ -123,7 +123,7 @@ class VisionTransformer(Backbone):
             else None
         )
         self.norm_pre = nn.LayerNorm(dim, eps=arch.norm_eps) if arch.pre_norm else nn.Identity()
-        rates = drop_path_rates(arch.drop_path_rate, arch.depth)
+        rates = drop_path_rates(arch.drop_path_rate, arch.depth, arch.drop_path_uniform)
         self.blocks = nn.ModuleList(
             Block(arch, self._attention(i), rate) for i, rate in enumerate(rates)
         )
@@ -150,6 +150,8 @@ class VisionTransformer(Backbone):
 
         outputs = []
         for i, block in enumerate(self.blocks):
+            if i and self.rope is not None and self.rope.is_random:
+                rope = self._rope(grid, kept, x.device)  # drawn anew for each block, as DINOv3 does
             x = self.run_block(block, x, grid, rope)
             if i in self.out_indices:
                 last = i == self.num_layers - 1
@@ -236,6 +238,7 @@ class VisionTransformer(Backbone):
         tokens = (self.cls_token, self.reg_token, self.pos_embed)
         parts: list = [t for t in tokens if t is not None]
         parts += [self.patch_embed, self.pos_drop, self.patch_drop, self.norm_pre]
+        parts += [self.rope] if self.rope is not None else []
         parts += self.blocks[: self.frozen_stages]
         if self.frozen_stages == self.num_layers:
             parts += [self.norm, self.fc_norm]

@@ -54,6 +54,7 @@ class ViTArch:
         drop_rate: Dropout on positions, attention outputs and MLPs.
         attn_drop_rate: Dropout on attention weights.
         drop_path_rate: Stochastic depth of the last block, growing linearly from 0 at the first.
+        drop_path_uniform: ``drop_path_rate`` is every block's (DeiT III, DINOv2, DINOv3).
         patch_drop_rate: Share of the patches dropped in training (:class:`PatchDrop`).
     """
 
@@ -86,6 +87,7 @@ class ViTArch:
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
+    drop_path_uniform: bool = False
     patch_drop_rate: float = 0.0
 
     @property

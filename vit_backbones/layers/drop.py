@@ -80,6 +80,9 @@ class PatchDrop(nn.Module):
         return f"rate={self.rate:.3g}"
 
 
-def drop_path_rates(rate: float, depth: int) -> list[float]:
-    """Stochastic depth's linear decay rule: 0 for the first block, ``rate`` for the last."""
+def drop_path_rates(rate: float, depth: int, uniform: bool = False) -> list[float]:
+    """``rate`` for every block, or stochastic depth's linear decay rule: 0 for the first block,
+    ``rate`` for the last."""
+    if uniform:
+        return [rate] * depth
     return [rate * i / max(depth - 1, 1) for i in range(depth)]

@@ -32,6 +32,11 @@ class RotaryEmbedding2D(nn.Module):
         self.base = base
         self.rescale = rescale
 
+    @property
+    def is_random(self) -> bool:
+        """Whether angles differ from call to call."""
+        return self.training and self.rescale is not None
+
     def forward(self, grid: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
         """(sin, cos), each (h * w, head_dim), float32, patches in row-major order."""
         h, w = grid
@@ -40,7 +45,7 @@ class RotaryEmbedding2D(nn.Module):
         periods = self.base ** (torch.arange(quarter, **float32) / quarter)
         rows = (torch.arange(h, **float32) + 0.5) / h * 2 - 1
         columns = (torch.arange(w, **float32) + 0.5) / w * 2 - 1
-        if self.training and self.rescale is not None:
+        if self.is_random:
             bound = math.log(self.rescale)
             factor = torch.empty(1, **float32).uniform_(-bound, bound).exp()
             rows, columns = rows * factor, columns * factor

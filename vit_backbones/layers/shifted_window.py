@@ -76,7 +76,7 @@ def plan_windows(
     wrapped = (rows < shift)[:, None] * 2 + (columns < shift)
     part = _by_window(wrapped, window)
     apart = part[:, :, None] != part[:, None, :]
-    mask = torch.zeros(apart.shape, device=device).masked_fill(apart, -100.0)
+    mask = torch.zeros(apart.shape, dtype=torch.float32, device=device).masked_fill(apart, -100.0)
     return WindowPlan(window, split, join, mask[:, None])
 
 

@@ -30,7 +30,6 @@ def _normalises(node: Mapping) -> bool:
 def fit_normalisation(draft: Draft, root: str, library: str, name: str) -> None:
     """Mean, deviation and channel order for which the preset's published weights were trained."""
     paths = preprocessors(draft, root)
-    published = published_normalisation(name)
     others = [key for key in draft.get("model") if key.startswith(("teacher", "reid"))]
     if others:
         draft.note(
@@ -40,12 +39,8 @@ def fit_normalisation(draft: Draft, root: str, library: str, name: str) -> None:
         return
     if not paths:
         draft.note("The config normalises no images in a data_preprocessor: left as it is.")
-    elif published is None:
-        draft.note(
-            f"How {name}'s images were normalised is not known: mean and std are left at "
-            f"{draft.get(f'{paths[0]}.mean')} and {draft.get(f'{paths[0]}.std')}."
-        )
-    for path in paths if published else ():
+    published = published_normalisation(name)
+    for path in paths:
         draft.set(f"{path}.mean", list(published.mean))
         draft.set(f"{path}.std", list(published.std))
         # mmcv reads BGR, and weights are for RGB
