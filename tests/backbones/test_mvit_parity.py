@@ -151,14 +151,15 @@ def test_v1_equals_torchvision():
 
 def test_v1_resizes_positions_as_its_authors():
     """SlowFast's _get_pos_embed: trilinear, of one frame."""
-    model = MViT("mvit_b16", embed_dims=16, depths=(1, 1), img_size=64)
+    settings = dict(arch="mvit_b16", embed_dims=16, depths=(1, 1), pos_embed="joint")
+    model = MViT(**settings, img_size=64)
     randomize(model)
     cls, patches = model.pos_embed.detach().split([1, 16 * 16], dim=1)
     frame = patches.reshape(1, 1, 16, 16, 16).permute(0, 4, 1, 2, 3)
     frame = nn.functional.interpolate(frame, size=(1, 24, 24), mode="trilinear")
     weights = model.state_dict()
     weights["pos_embed"] = torch.cat([cls, frame.flatten(2).transpose(1, 2)], dim=1)
-    larger = MViT("mvit_b16", embed_dims=16, depths=(1, 1), img_size=96)
+    larger = MViT(**settings, img_size=96)
     larger.load_state_dict(weights)
     images = torch.randn(2, 3, 96, 96)
     torch.testing.assert_close(model(images), larger(images))

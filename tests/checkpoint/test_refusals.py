@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from tests.checkpoint.test_reading import EVIL_WRITERS, Evil
 from tests.parity import randomize
 from vit_backbones import UserError, build_backbone, load_checkpoint
+from vit_backbones.checkpoint.finding import find_encoder
+from vit_backbones.checkpoint.layouts.vit import MMPRETRAIN
 
 Weights = dict[str, Tensor]
 TINY = {
@@ -206,3 +208,49 @@ def test_part_of_a_file() -> None:
 def test_a_model_that_is_no_encoder() -> None:
     whole = nn.ModuleDict({"backbone": tiny("swin_t")})
     refuse(whole, weights("swin_t"), ".backbone")
+
+
+def test_another_network_around_the_same_names() -> None:
+    """BEiT's biases of positions, adapters, a ResNet before the patches: never left aside."""
+    state = weights("vit_b16")
+    beit = {**state, "blocks.0.attn.relative_position_bias_table": torch.zeros(9, 2)}
+    refuse(tiny("vit_b16"), beit, "1 parameters for which the encoder has no place")
+    for name in ("blocks.0.mlp.fc1.lora_A.default.weight", "patch_embed.backbone.stem.conv.weight"):
+        refuse(tiny("vit_b16"), {**state, name: torch.zeros(1)}, f"parts like {name}", "merged")
+    mm = MMPRETRAIN.from_native(state)
+    for name in ("layers.1.gamma_1", "layers.0.ffn.adapter.weight"):
+        refuse(tiny("vit_b16"), {**mm, name: torch.zeros(32)}, f"parts like {name}")
+    with pytest.raises(UserError, match=r"parts like layers\.1\.gamma_1"):
+        find_encoder({**mm, "layers.1.gamma_1": torch.zeros(32)})
+    report = load_checkpoint(
+        tiny("vit_b16"), {**mm, "layers.1.gamma_1": torch.zeros(32)}, strict=False
+    )
+    assert report.left["layers.1.gamma_1"] == "the model has no such part"
+
+
+def test_a_hybrid_is_no_vit() -> None:
+    state = weights("vit_b16")
+    state["patch_embed.proj.weight"] = torch.zeros(32, 1024, 1, 1)
+    refuse(tiny("vit_b16"), state, "1024 channels", "hybrid")
+    with pytest.raises(UserError, match="hybrid"):
+        find_encoder(state)
+
+
+def test_other_kinds_of_numbers() -> None:
+    model, state = tiny("vit_b16"), weights("vit_b16")
+    name = "blocks.0.attn.proj.weight"
+    refuse(model, {**state, name: state[name].to(torch.int8)}, "torch.int8", "quantized")
+    refuse(model, {**state, name: state[name].to_sparse()}, name, "sparse", "dense")
+    refuse(model, {**state, name: state[name].to(torch.complex64)}, name, "complex")
+    for shape in ((32, 0, 4, 4), (32, 3, 0, 0), ()):
+        refuse(model, {**state, "patch_embed.proj.weight": torch.zeros(shape)}, str(shape))
+    half = {n: t.to(torch.float8_e4m3fn) for n, t in state.items()}
+    load_checkpoint(model, half, quiet=True)
+    assert torch.equal(model.state_dict()[name], half[name].float())
+
+
+def test_foreign_networks_are_not_called_ours() -> None:
+    """Blocks alone, of names like ours, make no encoder."""
+    block = {f"blocks.0.{part}.weight": torch.zeros(8) for part in ("norm1", "norm2", "mlp.fc1")}
+    message = refuse(tiny("swin_t"), {"stem.proj.weight": torch.zeros(8, 3, 4, 4), **block})
+    assert "known layout" in message and "VisionTransformer" not in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import huggingface_hub
@@ -61,6 +62,54 @@ def test_a_model_from_the_cache(hub) -> None:
     load_checkpoint(model, "timm/vit_tiny")
     for name, tensor in source.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor)
+
+
+def in_two_files(state: dict[str, torch.Tensor]) -> tuple[str, dict[str, dict]]:
+    """An index, and the files that it names, as Hugging Face writes a large model."""
+    names = list(state)
+    files = {
+        f"model-0000{i + 1}-of-00002.safetensors": {n: state[n] for n in names[i::2]}
+        for i in range(2)
+    }
+    places = {name: file for file, part in files.items() for name in part}
+    return json.dumps(dict(metadata={}, weight_map=places)), files
+
+
+def test_a_folder_of_several_files(tmp_path) -> None:
+    source, model = (build_backbone("vit_ti16", **TINY) for _ in range(2))
+    text, files = in_two_files(source.state_dict())
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(text)
+    for file, part in files.items():
+        safetensors.torch.save_file(part, tmp_path / file)
+    for place in (tmp_path, index):
+        load_checkpoint(model, place, quiet=True)
+        assert all(map(torch.equal, source.state_dict().values(), model.state_dict().values()))
+    (tmp_path / file).unlink()
+    with pytest.raises(UserError, match=f"{file} does not exist"):
+        load_checkpoint(model, tmp_path)
+    for text in ("{}", "[1]", "no", '{"weight_map": {"a": "../model.pth"}}'):
+        index.write_text(text)
+        with pytest.raises(UserError, match=r"index\.json"):
+            load_checkpoint(model, tmp_path)
+
+
+def test_several_files_from_the_cache(hub) -> None:
+    source, model = (build_backbone("vit_ti16", **TINY) for _ in range(2))
+    text, files = in_two_files(source.state_dict())
+    cache(hub, "org/large", "model.safetensors.index.json").write_text(text)
+    with pytest.raises(UserError, match="not in the cache"):
+        load_checkpoint(model, "hf://org/large")
+    for file, part in files.items():
+        safetensors.torch.save_file(part, cache(hub, "org/large", file))
+    load_checkpoint(model, "hf://org/large", quiet=True)
+    assert all(map(torch.equal, source.state_dict().values(), model.state_dict().values()))
+
+
+@pytest.mark.parametrize(("name", "words"), [("", "is empty"), ("http://", "names no file")])
+def test_names_of_nothing(name, words) -> None:
+    with pytest.raises(UserError, match=words):
+        locate(name)
 
 
 @pytest.mark.parametrize(

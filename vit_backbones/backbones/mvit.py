@@ -13,13 +13,11 @@ from ..layers.drop import DropPath, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.pooling_attention import Pooling, PoolingAttention, pool_tokens
-from ..layers.position import PosInterpolation, resize_pos_embed
+from ..layers.position import resize_pos_embed
 from ..registry import MODELS
 from .base import Backbone, resolve_arch, resolve_indices
 from .mvit_arch import BlockPlan, MViTArch
 from .out_types import format_tokens, resolve_out_type
-
-POSITION = PosInterpolation("bilinear")  # the authors' trilinear resizing, for a single frame
 
 
 class MultiscaleBlock(nn.Module):
@@ -174,7 +172,7 @@ class MViT(Backbone):
             patches = self.pos_embed_spatial + self.pos_embed_temporal
             cls_position = self.pos_embed_class
         if arch.pos_embed != "none":
-            x = x + resize_pos_embed(patches, arch.grid, grid, POSITION)
+            x = x + resize_pos_embed(patches, arch.grid, grid, arch.interpolation)
             if cls_token is not None:
                 cls_token = cls_token + cls_position
         if cls_token is None:
@@ -270,7 +268,7 @@ def _adapt_position_on_load(model: MViT, state_dict: dict[str, Tensor], prefix: 
     if patches.shape[1] != math.prod(new_grid):
         if side * side != patches.shape[1]:
             return
-        patches = resize_pos_embed(patches, (side, side), new_grid, POSITION)
+        patches = resize_pos_embed(patches, (side, side), new_grid, model.arch.interpolation)
     for name in (joint, spatial, temporal, of_class):
         state_dict.pop(name, None)
     if form == "joint":

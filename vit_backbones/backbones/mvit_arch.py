@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import UserError
 from ..layers.pooling_attention import Pooling
+from ..layers.position import PosInterpolation, check_interpolation
 from .base import check_rate, to_pair
 
 POOL_MODES = ("conv", "max", "avg")
@@ -65,6 +67,7 @@ class MViTArch:
         cls_token: Have a class token.
         pos_embed: Absolute position: 'none', 'joint' (one table, the class token's in front) or
             'separate' (space, time, which is one frame here, and class token; MViT, section 3.2).
+        pos_interpolation: Fields of :class:`PosInterpolation`, how positions are resized.
         rel_pos: Decomposed relative position (MViTv2).
         residual_pooling: Add the pooled queries to the attention's result (MViTv2).
         dim_mul_in_attention: Double the width in the attention of a stage's first block (MViTv2-T,
@@ -90,6 +93,7 @@ class MViTArch:
     window_size: int | None = None
     cls_token: bool = False
     pos_embed: str = "none"
+    pos_interpolation: Mapping[str, Any] = field(default_factory=dict)
     rel_pos: bool = True
     residual_pooling: bool = True
     dim_mul_in_attention: bool = True
@@ -102,6 +106,10 @@ class MViTArch:
         """Patches (h, w) of an image of ``img_size``."""
         height, width = to_pair(self.img_size, "img_size")
         return -(-height // self.patch_stride), -(-width // self.patch_stride)
+
+    @property
+    def interpolation(self) -> PosInterpolation:
+        return PosInterpolation(**self.pos_interpolation)
 
     @property
     def stage_ends(self) -> tuple[int, ...]:
@@ -216,6 +224,7 @@ class MViTArch:
             raise UserError(
                 f"pos_embed must be one of {', '.join(POS_EMBEDS)}, not {self.pos_embed!r}"
             )
+        check_interpolation(self.pos_interpolation)
 
     def _check_window(self) -> None:
         window = self.window_size

@@ -222,6 +222,7 @@ _add(
     pool_every_q=False,
     cls_token=True,
     pos_embed="separate",
+    pos_interpolation=dict(mode="bilinear"),  # the authors' trilinear, of one frame
     rel_pos=False,
     residual_pooling=False,
     dim_mul_in_attention=False,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..layers.attention_kinds import ATTENTIONS, attention_options, check_attention
-from ..layers.position import MODES, PosInterpolation
+from ..layers.position import PosInterpolation, check_interpolation
 from .base import check_rate, is_integer, is_number, to_pair
 
 POSITIONS = ("none", "learned", "sinusoid1d", "sincos2d", "rope2d", "decomposed")
@@ -203,20 +203,7 @@ class ViTArch:
         ):
             if kind in self.positions and width % 4:
                 raise UserError(f"position '{kind}' needs a width that divides by 4, not {width}")
-        if not isinstance(self.pos_interpolation, Mapping):
-            raise UserError(f"pos_interpolation must be a dict, not {self.pos_interpolation!r}")
-        known = list(PosInterpolation.__dataclass_fields__)
-        for name in self.pos_interpolation:
-            if name not in known:
-                raise UserError(
-                    f"pos_interpolation has no field '{name}'{nearest(name, known) or '.'} "
-                    f"Its fields: {', '.join(known)}"
-                )
-        if self.interpolation.mode not in MODES:
-            raise UserError(
-                f"pos_interpolation: mode must be one of {', '.join(MODES)}, "
-                f"not {self.interpolation.mode!r}"
-            )
+        check_interpolation(self.pos_interpolation)
         self.grid, self.pos_grid  # noqa: B018  (they check the sizes)
 
     def _grid_of(self, size: int | Sequence[int], name: str) -> tuple[int, int]:

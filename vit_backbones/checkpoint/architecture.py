@@ -15,6 +15,9 @@ from ..errors import UserError
 from .describe import likeliest_presets
 from .layouts.layout import matches
 from .layouts.vit import class_positions
+from .reading import check_finite
+from .recognition import KERNEL
+from .resizing import check_patch_kernel
 
 # In every block of every type
 BLOCK_PARTS = tuple(
@@ -50,7 +53,7 @@ def guess_encoders(model_type: str, native: Mapping[str, Tensor]) -> dict[str, B
 def _sizes(model_type: str, name: str, native: Mapping[str, Tensor]) -> dict[str, Any]:
     """Settings that tell for which size of image or window parameters are held."""
     settings: dict[str, Any] = {}
-    kernel = native.get("patch_embed.proj.weight")
+    kernel = native.get(KERNEL)
     pos = native.get("pos_embed")
     if kernel is not None and kernel.shape[1] != 3:
         settings["in_channels"] = kernel.shape[1]
@@ -76,7 +79,9 @@ def check_whole(model_type: str, native: Mapping[str, Tensor], source: str) -> N
         UserError: The embedding, a block, a part of a block or a parameter of the preset that it
             must be is missing, or a weight is not finite.
     """
-    missing = [] if "patch_embed.proj.weight" in native else ["patch_embed.proj.weight"]
+    missing = [] if KERNEL in native else [KERNEL]
+    if not missing:
+        check_patch_kernel(native[KERNEL], source)
     missing += [name for name in _names_in_blocks(native) if name not in native]
     for encoder in guess_encoders(model_type, native).values():
         required = [n for n in encoder.state_dict() if not matches(OPTIONAL, n)]
@@ -89,16 +94,6 @@ def check_whole(model_type: str, native: Mapping[str, Tensor], source: str) -> N
             f"missing, such as {missing[0]}. Get the whole file"
         )
     check_finite(native, source)
-
-
-def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """Raise a UserError where a weight is NaN or infinite."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(
-                f"{source}: {name} holds NaN or infinite values, so the run that wrote it had "
-                "diverged; take an earlier checkpoint"
-            )
 
 
 def _names_in_blocks(native: Mapping[str, Tensor]) -> list[str]:

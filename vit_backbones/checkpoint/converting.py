@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..errors import UserError
-from .architecture import check_finite
 from .finding import Found, find_encoder
 from .layouts import TARGETS as LAYOUTS_TO_WRITE
 from .layouts import StateDict
@@ -20,6 +19,7 @@ from .peers import TARGETS, loading_code
 from .peers.huggingface import huggingface_config
 from .peers.torchvision import constants
 from .preprocessing import Preprocessing, of_preset
+from .reading import check_finite
 from .writing import SUFFIXES, new_folder, to_bytes, write_file
 
 # In what OpenMMLab's libraries save, every name of the encoder begins so; mmdet's Swin reads no

@@ -20,6 +20,8 @@ WITHOUT = {
     "blocks.*.ls2.gamma": "layer_scale_init=None",
     "blocks.*.attn.qkv.bias": "qkv_bias=False",
     "reg_token": "num_registers=0",
+    "cls_token": "cls_token=False",
+    "absolute_pos_embed": "use_abs_pos_embed=False",
 }
 WITH = {
     "fc_norm.*": "pool_norm=True, final_norm=False",
@@ -37,7 +39,7 @@ INSTEAD = {"fc_norm.weight": "norm.*", "norm_pre.weight": "patch_embed.proj.bias
 def describe(model_type: str, native: Mapping[str, Tensor]) -> str:
     """'vit_s16 or deit_s16 or dino_s16 (width 384, 12 blocks)', or only numbers."""
     kernel = native.get("patch_embed.proj.weight")
-    width = "no patch embedding" if kernel is None else f"width {len(kernel)}"
+    width = f"width {len(kernel)}" if kernel is not None and kernel.ndim else "no patch embedding"
     blocks = sum(name.endswith(".norm1.weight") for name in native)
     presets = likeliest_presets(model_type, native)
     name = " or ".join(presets) if presets else f"a {model_type} like no preset"
@@ -54,7 +56,7 @@ def likeliest_presets(model_type: str, native: Mapping[str, Tensor]) -> list[str
     scores = {}
     for name, preset in PRESETS.items():
         width = preset.settings.get("embed_dims")
-        if preset.type != model_type or (None not in (kernel, width) and kernel[0] != width):
+        if preset.type != model_type or (kernel and width and kernel[0] != width):
             continue
         own = _preset_shapes(name)
         both = own.keys() & shapes.keys()

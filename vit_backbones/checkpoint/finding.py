@@ -17,6 +17,7 @@ from .layouts.layout import matches
 from .loading import load_checkpoint
 from .reading import read_state_dict
 from .recognition import identify
+from .refusals import of_foreign_parts
 from .sources import locate
 
 
@@ -83,6 +84,8 @@ def find_encoder(
             f"{name} holds no encoder of this package in a known layout. Its names: "
             f"{', '.join(list(state)[:4])}, ..."
         )
+    if reading.foreign:
+        raise UserError(f"{name} was refused. {of_foreign_parts(reading.foreign)}")
     weights = reading.translate(state)
     native = {n: t for n, t in weights.items() if matches(NAMES[reading.type], n)}
     native = _name_only_norm(native)

@@ -8,25 +8,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from mmengine.dist import is_main_process
 from rich.console import Console
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .describe import describe, likeliest_presets, settings_for
 from .layouts import LAYOUTS, NAMES, Layout, StateDict
 from .layouts.layout import matches
-from .reading import find_weights, read_state_dict
-from .recognition import Reading, identify, read_as
+from .reading import check_finite, find_weights, read_state_dict
+from .recognition import KERNEL, Reading, read_as
+from .refusals import Misfit, of_another_model, of_no_known_layout
 from .report import LoadReport
-from .resizing import resize_input_channels, resize_patch_kernel
+from .resizing import check_patch_kernel, resize_input_channels, resize_patch_kernel
 from .sources import locate
 
 if TYPE_CHECKING:
     from ..backbones.base import Backbone
 
-KERNEL = "patch_embed.proj.weight"
 BIAS_TABLE = "relative_position_bias_table"
 # What an encoder may do without: maps need no class token, and the outputs say which final norms
 # there are. Anything else of the encoder that is left over makes another model of it.
@@ -69,8 +67,10 @@ def load_checkpoint(
     inside, outside = _split_by_prefix(state, prefix, name)
     reading = read_as(kind, model.state_dict(), inside)
     if reading is None:
-        raise UserError(_unknown_message(kind, inside, name))
+        raise UserError(of_no_known_layout(kind, inside, name))
     native = reading.translate(inside)
+    if KERNEL in native:
+        check_patch_kernel(native[KERNEL], name)
     fitted, unused = _fit(model, native, reading.layout)
 
     own = model.state_dict()
@@ -88,10 +88,13 @@ def load_checkpoint(
     report.left |= dict.fromkeys(outside, "not part of the encoder")
 
     missing = [n for n in report.unfilled if not model.may_start_new(n)]
+    foreign = [n for n in unused if reading.is_foreign(n)]
     surplus = [n for n in unused if matches(NAMES[kind], n) and not matches(DISPENSABLE, n)]
+    surplus += foreign
     if (strict and (missing or surplus)) or not fitted:
-        raise UserError(_refusal(model, report, missing, surplus, inside, native))
-    _refuse_not_finite(fitted, name)
+        misfit = Misfit(missing, surplus, foreign)
+        raise UserError(of_another_model(kind, own, report.source, misfit, inside, native))
+    check_finite(fitted, name)
     model.load_state_dict(fitted, strict=False)
     if not quiet and is_main_process():
         Console(stderr=True).print(report)
@@ -130,7 +133,7 @@ def _fit(model: Backbone, native: StateDict, layout: Layout) -> tuple[StateDict,
     """
     own = model.state_dict()
     candidates = dict(native)
-    if KERNEL in native and native[KERNEL].ndim == own[KERNEL].ndim:
+    if KERNEL in native and native[KERNEL].ndim == own[KERNEL].ndim and native[KERNEL].numel():
         _, channels, *size = own[KERNEL].shape
         kernel = resize_input_channels(native[KERNEL], channels)
         candidates[KERNEL] = resize_patch_kernel(kernel, (size[0], size[1]))
@@ -168,78 +171,7 @@ def _left_aside(reading: Reading, state: StateDict, unused: list[str]) -> dict[s
         elif reading.layout.ignores(name.removeprefix(reading.prefix)):
             left[name] = "not needed"
     for name in unused:
-        of_encoder = matches(NAMES[reading.type], name)
+        of_encoder = matches(NAMES[reading.type], name) or reading.is_foreign(name)
         in_file = reading.prefix + name if reading.prefix + name in state else name
         left[in_file] = "the model has no such part" if of_encoder else "not part of the encoder"
     return left
-
-
-def _refuse_not_finite(fitted: StateDict, source: str) -> None:
-    for name, tensor in fitted.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(
-                f"{source} was refused: its {name} holds NaN or infinite values, so the run that "
-                "wrote it had diverged; take an earlier checkpoint"
-            )
-
-
-def _unknown_message(kind: str, state: StateDict, source: str) -> str:
-    found = identify(state)
-    if found is not None:
-        return (
-            f"{source} holds no {kind}, but a {found.type} in the {found.layout.name} layout: "
-            f"{describe(found.type, found.native)}"
-        )
-    names = ", ".join(list(state)[:4])
-    known = dict.fromkeys(layout.name.split(",")[0] for layout in LAYOUTS[kind])
-    return (
-        f"{source} holds no {kind} in a known layout. Its names: {names}, ... "
-        f"The known layouts: {', '.join(known)}"
-    )
-
-
-def _refusal(
-    model: Backbone,
-    report: LoadReport,
-    missing: list[str],
-    surplus: list[str],
-    state: StateDict,
-    native: StateDict,
-) -> str:
-    found = identify(state)
-    if found.type != _type_of(model):
-        return _unknown_message(_type_of(model), state, report.source)
-    own = model.state_dict()
-    shapes = {
-        n: f" is {tuple(native[n].shape)} in the file, {tuple(own[n].shape)} in the model"
-        for n in missing
-        if n in native
-    }
-    problems = []
-    if missing:
-        problems.append(
-            f"does not fill {len(missing)} of the {len(own)} parameters of the encoder: "
-            + _some([n + shapes.get(n, "") for n in missing])
-        )
-    if surplus:
-        problems.append(
-            f"holds {len(surplus)} parameters for which the encoder has no place: {_some(surplus)}"
-        )
-    known = [name for name in native if matches(NAMES[found.type], name)]
-    file, encoder = describe(found.type, found.native), describe(found.type, own)
-    likely = likeliest_presets(found.type, found.native)
-    settings = [] if shapes else settings_for(own, known, missing)
-    if any(tensor.ndim == 5 for tensor in native.values()):
-        advice = "The file is a model of video; these encoders are of images."
-    elif settings and (file == encoder or not likely):
-        advice = f"Build the model with {', '.join(settings)}, which makes it what the file is."
-    elif file == encoder and not shapes and not surplus:
-        advice = f"It looks like a part of {file}: get the whole file."
-    else:
-        advice = f"This file looks like {file}; the model like {encoder}. Build what the file is."
-    return f"{report.source} {' and '.join(problems)}.\n{advice} strict=False loads only what fits"
-
-
-def _some(items: list[str]) -> str:
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return ", ".join(items[:3]) + more

@@ -18,14 +18,13 @@ from ..backbones.base import Backbone
 from ..complexity import count
 from ..errors import UserError
 from ..version import __version__
-from .architecture import check_finite
 from .from_config import build_encoder, build_model
 from .layouts import StateDict
 from .loading import load_checkpoint
 from .model_card import Card, metafile, readme
 from .outputs import encoder_outputs, model_outputs
 from .preprocessing import Preprocessing, of_config
-from .reading import find_weights, read_checkpoint, read_state_dict
+from .reading import check_finite, find_weights, read_checkpoint, read_state_dict
 from .run_record import RunRecord, read_record
 from .writing import check_new, new_folder, to_bytes
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .indexed import files_of, is_index
 from .sharded import is_sharded, read_sharded
 
 # Where projects put the weights in what they save, best first: a moving average or a teacher before
@@ -33,6 +34,10 @@ WRAPPERS = (
     "state_dict",
     "model",
     "model_state",
+    "model_state_dict",
+    "net",
+    "params",
+    "weights",
     "student",
     "module",
     "encoder",
@@ -57,14 +62,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         UserError: As :func:`read_checkpoint`, or there are no named tensors in the file.
     """
     state = find_weights(read_checkpoint(path), str(path))
-    if Path(path).is_file():
+    if Path(path).is_file() and not is_index(path):
         _check_size(Path(path), sum(t.numel() * t.element_size() for t in state.values()))
     return state
 
 
 def read_checkpoint(path: str | Path) -> Any:
     """All that a file of torch, safetensors, numpy (.npz) or detectron2 (.pkl) holds; of a sharded
-    checkpoint (a folder) the weights.
+    checkpoint (a folder) the weights; of an index (.index.json) those in the files that it names.
 
     Raises:
         UserError: The file is missing, empty, damaged, not the one that its name promises, of
@@ -77,6 +82,9 @@ def read_checkpoint(path: str | Path) -> Any:
         raise UserError(
             f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {EXPECTED}"
         )
+    if is_index(path):
+        parts = [read_state_dict(path.parent / name) for name in files_of(path)]
+        return {name: tensor for part in parts for name, tensor in part.items()}
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
@@ -115,6 +123,12 @@ def find_weights(content: Any, source: str) -> dict[str, Tensor]:
         if wrapped is None:
             named = ((str(name), value) for name, value in content.items())
             tensors = {SHELLS.sub("", n): t for n, t in named if isinstance(t, Tensor)}
+            for name, tensor in tensors.items():
+                if tensor.is_quantized or tensor.layout != torch.strided:
+                    raise UserError(
+                        f"{source}: {name} is {'quantized' if tensor.is_quantized else 'sparse'}; "
+                        "expected dense weights in float32 or half precision"
+                    )
             if tensors:
                 return tensors
             break
@@ -123,6 +137,18 @@ def find_weights(content: Any, source: str) -> dict[str, Tensor]:
         f"{source} holds no weights (tensors by name), but {_describe(outer)}. Expected the "
         f"state dict itself, or a dict that has it under one of: {', '.join(WRAPPERS)}"
     )
+
+
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise a UserError where a weight is NaN, infinite or complex."""
+    for name, tensor in weights.items():
+        if tensor.is_complex():
+            raise UserError(f"{source}: {name} holds complex numbers, expected real ones")
+        if not torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all():
+            raise UserError(
+                f"{source}: {name} holds NaN or infinite values, so the run that wrote it had "
+                "diverged; take an earlier checkpoint"
+            )
 
 
 def verify_hash(path: Path) -> None:

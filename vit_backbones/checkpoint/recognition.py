@@ -10,6 +10,8 @@ from torch import Tensor
 from .layouts import LAYOUTS, NAMES, Layout, StateDict
 from .layouts.layout import matches
 
+KERNEL = "patch_embed.proj.weight"
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -25,6 +27,15 @@ class Reading:
     layout: Layout
     prefix: str
     native: StateDict
+
+    @property
+    def foreign(self) -> list[str]:
+        """Names in its patch embedding and blocks that none of our encoders has: it is another
+        network, or one with adapters."""
+        return [name for name in self.native if self.is_foreign(name)]
+
+    def is_foreign(self, name: str) -> bool:
+        return self.layout.is_inside(name) and not matches(NAMES[self.type], name)
 
     def translate(self, state: Mapping[str, Tensor]) -> StateDict:
         """The weights themselves, by our names."""

@@ -12,6 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import UserError
+
+
+def check_patch_kernel(kernel: Tensor, source: str) -> None:
+    """Raise a UserError where a kernel (O, I, h, w) doesn't look at images."""
+    if kernel.ndim == 4 and kernel.shape[2:] == (1, 1) and kernel.shape[1] > 16:
+        raise UserError(
+            f"{source}: its patch embedding takes single pixels of {kernel.shape[1]} channels, the "
+            "map of another network: it is a hybrid, of a ResNet and a transformer. These encoders "
+            "take images; get the model without the ResNet"
+        )
+
 
 def resize_patch_kernel(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """A kernel (O, I, h, w) for patches of another size.

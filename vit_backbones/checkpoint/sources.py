@@ -12,10 +12,11 @@ import torch
 from huggingface_hub import errors
 
 from ..errors import UserError
+from .indexed import INDEXES, files_of, is_index
 from .sharded import is_sharded
 
 # What a folder or a repository of Hugging Face may hold, best first.
-WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", *INDEXES)
 # How names begin that may be fetched.
 REMOTE = ("http://", "https://", "hf://", "timm/")
 
@@ -34,6 +35,10 @@ def locate(source: str | Path) -> Path:
     """
     name = str(source)
     path = Path(name).expanduser()
+    if not name:
+        raise UserError(
+            "the checkpoint's name is empty; give a path, an http(s) URL or hf://org/name"
+        )
     if path.is_dir():
         return path if is_sharded(path) else _in_folder(path)
     if name.startswith(("http://", "https://")):
@@ -66,7 +71,10 @@ def _in_folder(folder: Path) -> Path:
 def _download(url: str) -> Path:
     """The file of a URL, kept where torch.hub and mmengine keep theirs; the hash in its name is
     verified when it is read."""
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(url).path).name)
+    file = Path(urlparse(url).path).name
+    if not file:
+        raise UserError(f"{url} names no file; expected the address of a file of weights")
+    path = Path(torch.hub.get_dir(), "checkpoints", file)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -89,11 +97,10 @@ def _from_hub(name: str) -> Path:
     wanted = (file,) if file else WEIGHTS
     place = dict(repo_id=f"{org}/{repository}", revision=revision or None)
     try:
-        cached = [huggingface_hub.try_to_load_from_cache(filename=f, **place) for f in wanted]
-        for path in cached:
-            if isinstance(path, str):  # else None, or a note that the repository has no such file
-                return Path(path)
-        return _fetch(wanted, place)
+        path = _cached(wanted, place) or _fetch(wanted, place)
+        for part in files_of(path) if is_index(path) else ():
+            _cached((part,), place) or _fetch((part,), place)
+        return path
     except errors.LocalEntryNotFoundError as error:
         raise UserError(
             f"hf://{name} is not in the cache ({huggingface_hub.constants.HF_HUB_CACHE}) and can't "
@@ -109,6 +116,14 @@ def _from_hub(name: str) -> Path:
             f"hf://{name} can't be loaded: {str(error).strip().splitlines()[0]} Check the name; a "
             "private or gated repository needs `hf auth login`"
         ) from error
+
+
+def _cached(wanted: Sequence[str], place: dict) -> Path | None:
+    for file in wanted:
+        path = huggingface_hub.try_to_load_from_cache(filename=file, **place)
+        if isinstance(path, str):  # else None, or a note that the repository has no such file
+            return Path(path)
+    return None
 
 
 def _fetch(wanted: Sequence[str], place: dict) -> Path:

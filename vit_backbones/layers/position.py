@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..errors import UserError, nearest
 
 MODES = ("bicubic", "bilinear", "nearest")
 
@@ -29,6 +33,23 @@ class PosInterpolation:
     antialias: bool = False
     align_corners: bool = False
     offset: float = 0.0
+
+
+def check_interpolation(fields: Mapping[str, Any]) -> None:
+    """Raise a UserError where a config's ``pos_interpolation=dict(...)`` has an unknown field or
+    mode."""
+    if not isinstance(fields, Mapping):
+        raise UserError(f"pos_interpolation must be a dict, not {fields!r}")
+    known = list(PosInterpolation.__dataclass_fields__)
+    for name in fields:
+        if name not in known:
+            raise UserError(
+                f"pos_interpolation has no field '{name}'{nearest(name, known) or '.'} "
+                f"Its fields: {', '.join(known)}"
+            )
+    mode = PosInterpolation(**fields).mode
+    if mode not in MODES:
+        raise UserError(f"pos_interpolation: mode must be one of {', '.join(MODES)}, not {mode!r}")
 
 
 def resize_pos_embed(

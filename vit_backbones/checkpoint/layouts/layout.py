@@ -94,6 +94,10 @@ class Layout:
         """Whether a name of theirs holds no weights of the encoder."""
         return matches(self.ignored, name)
 
+    def is_inside(self, name: str) -> bool:
+        """Whether a name of theirs is one within the patch embedding or a block."""
+        return any(re.match(_inside_regex(anchor), name) for anchor in self.anchors)
+
 
 def matches(patterns: Iterable[str], name: str) -> bool:
     """Whether a name is one that the patterns describe."""
@@ -123,6 +127,15 @@ def _anchor_regex(anchor: str) -> str:
     optional, _, rest = anchor.rpartition("?.")
     start = rf"(?:{_regex(optional)}\.)?" if optional else ""
     return rf"(|.*{'?' if optional else ''}[./]){start}{_regex(rest)}"
+
+
+@lru_cache(maxsize=1024)
+def _inside_regex(anchor: str) -> str:
+    """Matches names that begin as the anchor does, up to the block or the patch embedding."""
+    anchor = anchor.rpartition("?.")[2]
+    stem = anchor.rpartition("*.")[0] + "*" if "*" in anchor else anchor.rsplit(".", 2)[0]
+    whole = stem == anchor or "." not in anchor.removesuffix(".weight")  # stands by itself
+    return r"(?!)" if whole else _regex(stem) + r"\."
 
 
 def _stars(patterns: Sequence[str], names: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
