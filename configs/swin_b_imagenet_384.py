@@ -5,7 +5,7 @@
 FILE is a Swin-B trained with windows of 7; its tables are resized to 12.
 
 Source: Liu et al. 2021 (arXiv:2103.14030), table 1 and appendix A2.1 (30 epochs, batch size 1024,
-constant learning rate 1e-5, weight decay 1e-8); augmentation as before.
+constant learning rate 1e-5, weight decay 1e-8, stochastic depth 0.1); augmentation as before.
 
 8 GPUs with 64 images each: tools/dist_train.sh configs/swin_b_imagenet_384.py 8 --auto-scale-lr
 """
@@ -14,8 +14,11 @@ _base_ = ["swin_b_imagenet.py"]
 
 model = dict(
     backbone=dict(
-        img_size=384, window_size=12, init_cfg=dict(type="Pretrained", checkpoint=None)
-    ),  # --pretrained
+        img_size=384,
+        window_size=12,
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint=None),  # --pretrained
+    ),
 )
 
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline

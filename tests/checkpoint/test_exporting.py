@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
+from tests.full_disk import full_disk
 from tests.parity import assert_alive, random_images, randomize, relative_error
 from vit_backbones import UserError, build_backbone
 from vit_backbones.checkpoint import exporting
@@ -105,6 +106,24 @@ def test_what_to_install(tmp_path, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match="needs onnxscript, onnxruntime, which are not installed"):
         export(tiny("vit_b16"), tmp_path / "model.onnx", "onnx", (16, 16))
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_a_full_disk_is_one_message_and_leaves_nothing(format, tmp_path) -> None:
+    path = tmp_path / f"model.{format}"
+    message = f"cannot write .*model.{format}: File too large"
+    with pytest.raises(UserError, match=message), full_disk():
+        export(tiny("vit_b16"), path, format, (16, 16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_where_no_file_can_be(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(exporting, "trace", None)  # it is known before
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot make the folder .*file is a file"):
+        export(tiny("vit_b16"), tmp_path / "file" / "model.pt2", "pt2", (16, 16))
+    with pytest.raises(UserError, match="is a folder; give the name of a file"):
+        export(tiny("vit_b16"), tmp_path, "pt2", (16, 16), force=True)
 
 
 def test_a_file_that_is_there_stays(tmp_path) -> None:

@@ -39,6 +39,12 @@ def test_conversion_tells_what_it_did(digits, tmp_path) -> None:
     assert command("convert_checkpoint", *words, "--force").status == 0
 
 
+def test_a_file_in_place_of_the_folder(digits) -> None:
+    words = [digits, digits / "timm.pth", "--to", "timm", "--config", "vit_digits"]
+    status, _, error = command("convert_checkpoint", *words)
+    assert status == 2 and f"cannot make the folder {digits}" in error
+
+
 def test_a_folder_of_transformers_by_arch(tmp_path) -> None:
     encoder = build_backbone(
         "dinov2_s14", embed_dims=32, depth=2, num_heads=2, patch_size=4, img_size=16
@@ -95,6 +101,13 @@ def test_export_of_a_classifier(digits, tmp_path) -> None:
         expected = encoder.eval()(images)[0]
     (found,) = torch.export.load(tmp_path / "encoder.pt2").module()(images)
     torch.testing.assert_close(found, expected)
+
+
+def test_export_for_another_size(tmp_path) -> None:
+    words = ["deit_ti16", *TINY, "--format", "pt2", "--size", 12, 20, "--out", tmp_path / "x.pt2"]
+    status, printed, _ = command("export", *words)
+    assert status == 0 and "float32, 1 x 3 x 12 x 20" in printed
+    assert "RGB, 12 x 20 pixels (bicubic), pixels of" in printed
 
 
 @pytest.mark.parametrize(

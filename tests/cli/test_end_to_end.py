@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from tests.cli.command import TINY, TOOLS, command, options
+from vit_backbones import UserError
 from vit_backbones.cli.config import read_config
 from vit_backbones.cli.predictors.classifier import Classifier
 
@@ -59,6 +60,14 @@ def test_testing_gives_the_score_of_the_run(work_dir, tmp_path):
     assert predictions.stat().st_size > 0
 
 
+def test_scores_that_no_file_can_hold(work_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmengine.runner.Runner.test", None)  # it is known before
+    out, config = work_dir / "vit_digits.py" / "scores.json", work_dir / "vit_digits.py"
+    words = ["test", config, best_checkpoint(work_dir), "--work-dir", tmp_path, "--out", out]
+    status, _, err = command(*words, *options())
+    assert (status, "vit_digits.py is a file" in err) == (2, True)
+
+
 def test_resume_goes_on_where_the_run_ended(work_dir, tmp_path):
     more = [*TINY[1:], "train_cfg.max_epochs=3"]
     result = command("train", "vit_digits", "--resume", "--work-dir", work_dir, *options(*more))
@@ -99,6 +108,14 @@ def test_predictions_are_those_of_the_model(work_dir):
     # cv2's and pillow's bilinear enlargement differ by a grey level at most
     own = torch.tensor([probabilities[names.index(name)] for name in "0123456789"])
     torch.testing.assert_close(own, expected.detach(), atol=2e-3, rtol=0)
+
+
+def test_what_ends_a_classifiers_pipeline_is_about_the_image(work_dir, monkeypatch):
+    cfg = read_config(str(work_dir / "vit_digits.py"))
+    classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu")
+    monkeypatch.setattr(classifier.inferencer, "preprocess", lambda _: [][0])
+    with pytest.raises(UserError, match=r"x.png .*of 4 x 2 pixels.*\(list index out of range\)"):
+        classifier(Path("x.png"), np.zeros((2, 4, 3), np.uint8))
 
 
 def test_models_of_data_sets_that_hold_rgb_get_rgb(work_dir, monkeypatch):

@@ -18,7 +18,7 @@ from tests.cli.command import TINY, command, options
         ("model.head.in_channels=None", "VisionTransformerClsHead in the config: "),
         ("train_cfg.max_epoch=3", "no argument 'max_epoch', did you mean 'max_epochs'?"),
         ("train_cfg.max_epochs=0.5", "EpochBasedTrainLoop in the config: "),
-        ("train_cfg.max_epochs=2", "CosineAnnealingLR in the config: end should be larger"),
+        ("train_cfg.max_epochs=2", "CosineAnnealingLR begins after 3 epochs and ends after 2"),
         ("optim_wrapper.optimizer.type=AdmW", "no such optimizer, did you mean 'AdamW'?"),
         ("train_dataloader.dataset.split=test", "Digits in the config: "),
         ("train_dataloader.dataset.pipeline.0.type=Resiz", "no such transform, did you mean"),
@@ -61,6 +61,14 @@ def test_mistakes_on_the_command_line(arguments, expected, tmp_path):
     assert expected in err
     assert "Traceback" not in err
     assert not (tmp_path / "work").exists()  # nothing was begun
+
+
+def test_a_file_in_place_of_the_work_folder(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for work_dir in (file, file / "run"):
+        status, _, err = command("train", "vit_digits", "--work-dir", work_dir, *options())
+        assert (status, f"{file} is a file; choose another one" in err) == (2, True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="--amp works with a GPU")

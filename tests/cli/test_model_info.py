@@ -94,6 +94,8 @@ def test_list(run) -> None:
         (["--list", "zz*"], "no preset matches 'zz*'"),
         (["vit_b16", "--size", "0"], "--size must be a positive integer or two"),
         (["vit_b16", "--size", "1", "2", "3"], "--size must be a positive integer or two"),
+        (["vit_b16", "--size", "100000000"], "images of 100000000 x 100000000 pixels: its tensors"),
+        (["swin_t", "--size", "1", "9" * 20], "bytes than torch can count; give a smaller --size"),
         (["vit_b16", "dept=3"], "no setting 'dept', did you mean 'depth'?"),
         (["vit_b16", "depth=three"], "depth must be a positive integer, not 'three'"),
         (["vit_b16", "arch=vit_s16"], "'arch' is no setting"),

@@ -15,6 +15,8 @@ from PIL import Image
 import vit_backbones  # noqa: F401  (first: it makes mmdet importable)
 from tests.cli.command import command
 from tests.cli.test_other_libraries import shipped
+from tests.full_disk import full_disk
+from vit_backbones import UserError
 from vit_backbones.cli.config import read_config
 from vit_backbones.cli.prediction import read_image
 from vit_backbones.cli.predictors import load_predictor
@@ -106,7 +108,7 @@ def test_objects_with_boxes_and_masks(detector, image, tmp_path):
     status, out, err = command(
         "predict", *detector, image, "--score-thr", 0, "--top", 4, "--out", tmp_path
     )
-    assert (status, err.count("Error")) == (0, 0)
+    assert (status, err.count("Error")) == (0, 0), err
     assert "mask, pixels" in out
     assert out.count("│") == 4 * 5  # rows and borders
     assert "2 more, with scores up to 0." in out
@@ -134,9 +136,9 @@ def test_objects_are_those_that_mmdet_finds(detector, image):
 
 
 def test_nothing_sure_enough(detector, image, tmp_path):
-    status, out, _ = command("predict", *detector, image, "--score-thr", 1.1, "--out", tmp_path)
+    status, out, _ = command("predict", *detector, image, "--score-thr", 1, "--out", tmp_path)
     assert status == 0
-    assert "No object with a score of 1.1 or more; the best has 0." in out
+    assert "No object with a score of 1.0 or more; the best has 0." in out
     picture = np.asarray(Image.open(tmp_path / "photo.png").convert("RGB"))
     np.testing.assert_array_equal(picture[2::5, 2::5], read_image(image))  # nothing drawn
 
@@ -145,7 +147,7 @@ def test_panoptic_segments(panoptic, image, tmp_path):
     config, checkpoint = panoptic
     predictor = load_predictor(read_config(str(config)), str(checkpoint), "cpu")
     result = predictor(image, read_image(image))
-    raw = predictor.model(image).pred_panoptic_seg.sem_seg[0]
+    raw = predictor.model(image, read_image(image)).pred_panoptic_seg.sem_seg[0]
     labelled = raw % 1000 != 133  # one above the classes: none
     np.testing.assert_array_equal(result.masks.any(axis=0), labelled)
     assert result.masks.sum(axis=0).max() == 1
@@ -212,12 +214,42 @@ def test_an_unreadable_image_is_named_and_the_others_go_on(segmenter, image, tmp
     assert str(image) in out
 
 
+def test_an_image_that_the_pipeline_refuses_is_named_and_the_others_go_on(
+    segmenter, image, tmp_path
+):
+    Image.new("RGB", (2000, 3)).save(tmp_path / "wide.png")
+    status, out, err = command("predict", *segmenter, tmp_path / "wide.png", image)
+    assert (status, str(image) in out) == (2, True)
+    assert f"{tmp_path / 'wide.png'} can't be processed: of 2000 x 3 pixels" in err
+    assert "OpenCV asks for inv_scale" in err and "1 of 2 images can't be" in err
+
+
+@pytest.mark.parametrize(
+    "size, reason", [(0, "the file is empty, 0 bytes"), (300, "it is damaged, cut short")]
+)
+def test_the_reason_of_an_unreadable_image_in_words(size, reason, image, tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(image.read_bytes()[:size])
+    with pytest.raises(UserError, match=f"x.png can't be read as an image: {reason}"):
+        read_image(path)
+
+
+def test_a_picture_that_the_disk_can_not_hold(segmenter, image, tmp_path):
+    with full_disk():
+        status, _, err = command("predict", *segmenter, image, "--out", tmp_path)
+    assert (status, f"cannot write {tmp_path / 'photo.png'}" in err) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [
         (["--device", "cuda:99"], "--device cuda:99 can't be used"),
         (["--device", "gpu"], "--device gpu can't be used"),
         (["--top", "0"], "--top: expected 1 or more, got 0"),
+        (["--score-thr", "7"], "--score-thr: expected a number from 0 to 1, got 7"),
+        (["--score-thr", "nan"], "--score-thr: expected a number from 0 to 1, got nan"),
+        (["--out", __file__], f"{__file__} is a file; choose another one"),
     ],
 )
 def test_options_that_do_not_serve(arguments, expected, segmenter, image):

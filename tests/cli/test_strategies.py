@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 
 from tests.cli.test_training import config
 from vit_backbones import UserError
@@ -71,8 +72,13 @@ def test_unused_parameters_are_looked_for_under_ddp_too():
     assert cfg.strategy.model_wrapper.find_unused_parameters
 
 
-def test_a_moving_average_of_a_divided_model_is_refused():
-    options = {"custom_hooks": [dict(type="EMAHook")]}
+def test_batch_norm_is_synchronized_under_ddp_too():
+    assert strategy("ddp", cfg_options={"sync_bn": "torch"}).strategy.sync_bn == "torch"
+
+
+@pytest.mark.parametrize("kind", ["EMAHook", "mmengine.EMAHook", EMAHook])
+def test_a_moving_average_of_a_divided_model_is_refused(kind):
+    options = {"custom_hooks": [dict(type=kind)]}
     with pytest.raises(UserError, match="EMAHook averages a whole model"):
         strategy("fsdp", cfg_options=options)
     strategy("ddp", cfg_options=options)

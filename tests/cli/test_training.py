@@ -62,6 +62,16 @@ def test_auto_scale_lr_needs_the_batch_size_of_the_recipe():
         config(auto_scale_lr=True, cfg_options={"auto_scale_lr": None})
 
 
+def test_auto_scale_lr_counts_the_images_of_a_step():
+    batches = {"auto_scale_lr.base_batch_size": 64, "optim_wrapper.accumulative_counts": 4}
+    assert config(auto_scale_lr=True, cfg_options=batches).auto_scale_lr.base_batch_size == 16
+
+
+def test_a_run_shorter_than_its_warm_up_is_refused():
+    with pytest.raises(UserError, match="CosineAnnealingLR begins after 3 epochs and ends after 2"):
+        config(cfg_options={"train_cfg.max_epochs": 2})
+
+
 def test_no_validate():
     cfg = config(no_validate=True)
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None

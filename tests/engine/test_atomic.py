@@ -8,7 +8,7 @@ import pytest
 
 from vit_backbones import UserError
 from vit_backbones.engine import atomic
-from vit_backbones.engine.atomic import remove_partial_files, write_atomically
+from vit_backbones.engine.atomic import make_folder, remove_partial_files, write_atomically
 
 
 def test_replaces_a_file_and_makes_its_folder(tmp_path):
@@ -36,10 +36,25 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(atomic.os, "fsync", full)
-    with pytest.raises(UserError, match=r"cannot write .*file: No space left on device.*intact"):
+    message = r"cannot write .*file: No space left on device.*intact; .* choose another folder$"
+    with pytest.raises(UserError, match=message):
         write_atomically(path, b"two")
     assert path.read_bytes() == b"one"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_cannot_be_is_one_message(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=r"cannot make the folder .*file is a file; choose"):
+            make_folder(path)
+        with pytest.raises(UserError, match="cannot make the folder"):
+            write_atomically(path / "name", b"one")
+    with pytest.raises(UserError, match=r"cannot make the folder .*null"):
+        make_folder("/dev/null/x")
+    with pytest.raises(UserError, match=r"cannot write .*: Is a directory"):
+        write_atomically(tmp_path, b"one")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_leftovers_are_cleared_and_nothing_else(tmp_path):

@@ -14,7 +14,15 @@ from mmengine.hooks import Hook
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from tests.engine.processes import PROCESSES
-from tests.engine.toy import assert_same_weights, run, toy_config, toy_runner, weights
+from tests.engine.toy import (
+    CURRENT,
+    ToyAccuracy,
+    assert_same_weights,
+    run,
+    toy_config,
+    toy_runner,
+    weights,
+)
 from vit_backbones import UserError
 from vit_backbones.engine import atomic
 from vit_backbones.engine.checkpoint_hook import find_checkpoint, is_complete
@@ -144,6 +152,44 @@ def test_a_validation_that_fails_does_not_take_the_checkpoint_with_it(tmp_path):
     assert find_checkpoint(tmp_path) == str(tmp_path / "epoch_1.pth")
     resumed = run(toy_config(tmp_path, epochs=3, resume=True))
     assert_same_weights(weights(resumed), weights(run(toy_config(tmp_path / "whole", epochs=3))))
+
+
+def test_a_failed_validation_takes_no_average_for_the_weights(tmp_path, monkeypatch):
+    """EMAHook puts the average into the model before a validation and takes it out after it."""
+    extras = dict(custom_hooks=[dict(type="EMAHook", momentum=0.5)])
+    whole = run(toy_config(tmp_path / "whole", **extras))
+    measure = ToyAccuracy.compute_metrics
+
+    def fail_once(self, results):
+        if CURRENT["runner"].epoch == 2:
+            raise OSError("disk")
+        return measure(self, results)
+
+    monkeypatch.setattr(ToyAccuracy, "compute_metrics", fail_once)
+    with pytest.raises(OSError, match="disk"):
+        run(toy_config(tmp_path / "parts", **extras))
+    monkeypatch.setattr(ToyAccuracy, "compute_metrics", measure)
+    resumed = run(toy_config(tmp_path / "parts", resume=True, **extras))
+    assert_same_weights(weights(whole), weights(resumed))
+
+
+def test_epochs_of_another_length_keep_the_schedule(tmp_path):
+    """As on twice the processes: half the iterations per epoch."""
+    changes = dict(
+        param_scheduler=[
+            dict(type="LinearLR", start_factor=0.1, end=2, convert_to_iter_based=True),
+            dict(type="CosineAnnealingLR", begin=2, T_max=4, end=6, convert_to_iter_based=True),
+        ]
+    )
+    half = {"train_dataloader.batch_size": 16}
+    whole = run(toy_config(tmp_path / "whole", epochs=6, **half, **changes), epoch=5)
+    for epoch in (1, 3):  # within the warm-up, and after it
+        folder = tmp_path / str(epoch)
+        run(toy_config(folder, epochs=6, **changes), epoch=epoch)
+        resumed = run(toy_config(folder, epochs=6, resume=True, **half, **changes), epoch=5)
+        assert resumed.iter == whole.iter == 15
+        rates = [r.optim_wrapper.get_lr()["lr"][0] for r in (resumed, whole)]
+        assert rates[0] == pytest.approx(rates[1], rel=0.1)
 
 
 @pytest.mark.parametrize(

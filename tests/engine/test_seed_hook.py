@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner.checkpoint import _load_checkpoint
+from torch.utils.data import BatchSampler
 
 from tests.engine.toy import SIZE, assert_same_weights, run, toy_config, weights
 from vit_backbones.engine.seeding import DrawSampler, fetch
@@ -80,6 +83,38 @@ def test_resume_of_an_infinite_stream_loads_nothing_twice(tmp_path, monkeypatch)
     )
     run(iteration_config(tmp_path, resume=True))
     assert len(loaded) == 14 - 8  # the checkpoint of iteration 8
+
+
+class ByLabel(BatchSampler):
+    """Batches of one class, as mmdet's are of one aspect ratio."""
+
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool = False) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        self.buckets = [], []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for index in self.sampler:
+            bucket = self.buckets[self.sampler.dataset.get_data_info(int(index))["label"]]
+            bucket.append(index)
+            if len(bucket) == self.batch_size:
+                yield bucket[:]
+                bucket.clear()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_of_batches_that_follow_from_the_images(tmp_path, monkeypatch, workers):
+    monkeypatch.setitem(DATA_SAMPLERS.module_dict, "ByLabel", ByLabel)
+    batches = {"train_dataloader.batch_sampler": dict(type="ByLabel")}
+    whole = run(iteration_config(tmp_path / "whole", workers=workers, **batches))
+    run(iteration_config(tmp_path / "parts", workers=workers, **batches), iter=9)
+    loaded = []
+    monkeypatch.setattr(
+        "vit_backbones.engine.seed_hook.fetch",
+        lambda dataset, indices: loaded.append(indices) or fetch(dataset, indices),
+    )
+    resumed = run(iteration_config(tmp_path / "parts", workers=workers, resume=True, **batches))
+    assert_same_weights(weights(whole), weights(resumed))
+    assert len(loaded) == (14 - 8 if workers == 0 else 0)  # or by workers
 
 
 def test_seeds_differ_between_epochs_and_samples():

@@ -21,6 +21,7 @@ from vit_backbones import UserError, VisionTransformer, load_checkpoint
 from vit_backbones.checkpoint import sharded
 from vit_backbones.checkpoint.reading import read_state_dict
 from vit_backbones.engine.checkpoint_hook import find_checkpoint, is_complete
+from vit_backbones.engine.fsdp_strategy import fit_mixed_precision
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,10 @@ def together(processes: int, work_dir: Path, **changes: Any) -> list[float]:
 
 def train_rank(work_dir: Path, processes: int, changes: dict[str, Any]) -> list[float]:
     return train(work_dir, processes, launcher="pytorch", **changes)
+
+
+def tiny_encoder() -> VisionTransformer:
+    return VisionTransformer(ARCH, img_size=16, patch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,22 @@ def test_swin_and_mvit_are_sharded_by_block(name, tmp_path):
     losses = together(2, tmp_path / "two", strategy="fsdp", config=name, kill=2)
     assert len(set(losses)) == 2
     np.testing.assert_allclose(losses, train(tmp_path / "one", config=name, kill=2), rtol=1e-5)
+
+
+def test_a_strategy_resumes_without_the_first_weights(tmp_path):
+    first = tmp_path / "first.pth"
+    torch.save({f"backbone.{n}": t for n, t in tiny_encoder().state_dict().items()}, first)
+    start = {"model.backbone.init_cfg": dict(type="Pretrained", checkpoint=str(first))}
+    losses = together(1, tmp_path / "run", strategy="ddp", **start, kill=2 * PER_EPOCH + 1)
+    first.unlink()
+    resumed = together(1, tmp_path / "run", strategy="ddp", resume="auto", **start)
+    assert (len(losses), len(resumed)) == (2 * PER_EPOCH + 1, PER_EPOCH)
+
+
+def test_a_scaler_of_all_processes_takes_no_fused_optimizer():
+    cfg = dict(type="AmpOptimWrapper", optimizer=dict(type="AdamW", fused=True, lr=1e-3))
+    fit_mixed_precision(cfg)
+    assert cfg["use_fsdp"] and "fused" not in cfg["optimizer"]
 
 
 SHARDED = {"strategy": "fsdp", "strategy.state_dict_cfg": "sharded"}
@@ -96,7 +117,7 @@ def test_a_sharded_checkpoint_resumes_without_a_strategy(folder, alone, tmp_path
 
 def test_load_checkpoint_reads_the_encoder_out_of_a_sharded_checkpoint(folder, tmp_path):
     checkpoint = folder / "epoch_2.pth"
-    model = VisionTransformer(ARCH, img_size=16, patch_size=4)
+    model = tiny_encoder()
     load_checkpoint(model, checkpoint, quiet=True)
     weights = read_state_dict(checkpoint)
     for name, value in model.state_dict().items():

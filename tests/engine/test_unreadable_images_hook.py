@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 
-from tests.engine.toy import assert_same_weights, run, toy_config, toy_runner, weights
+from tests.engine.toy import assert_same_weights, run, toy_config, toy_runner, train, weights
 from vit_backbones import UserError
 from vit_backbones.cli.mistakes import explain
+from vit_backbones.engine import GuardedPipelinesHook
 from vit_backbones.engine.unreadable_images_hook import (
     GIVE_UP_AFTER,
     make_tolerant,
@@ -86,6 +88,25 @@ def test_training_skips_names_and_counts(tmp_path, images, capfd, workers):
         assert f"{tmp_path / 'data'}/{name}" in out
     notes = read_notes(tmp_path / "run" / "unreadable_train_images.txt")
     assert sorted(Path(path).name for path in notes) == ["03.jpg", "10.jpg", "17.jpg"]
+
+
+class SwitchPipeline(Hook):
+    """As mmdet's PipelineSwitchHook and mmpretrain's SwitchRecipeHook do."""
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch == 1:
+            loader = runner.train_dataloader
+            loader.dataset.pipeline = Compose([LOAD, to_features])
+            loader._iterator = None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_skips_after_a_change_of_the_pipeline_too(tmp_path, images, capfd, workers):
+    runner = toy_runner(image_config(tmp_path / "run", images, workers, epochs=2))
+    for hook in (SwitchPipeline(), GuardedPipelinesHook()):
+        runner.register_hook(hook)
+    train(runner)
+    assert "3 of 24 training images could not be read" in capfd.readouterr().out
 
 
 def test_a_sound_data_set_is_not_mentioned(tmp_path, images, capfd):

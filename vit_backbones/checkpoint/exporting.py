@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..backbones.base import Backbone
+from ..engine.atomic import explained, make_folder
 from ..errors import UserError
 from .writing import check_new
 
@@ -81,11 +82,13 @@ def export(
         force: Replace the file.
 
     Raises:
-        UserError: A package is missing, the model can't have the sizes open, or the graph computes
-            something else. Nothing is written.
+        UserError: A package is missing, the model can't have the sizes open, the graph computes
+            something else, or the file can't be written. Then there is none.
     """
     encoder = model if encoder is None else encoder
     path = check_new(path, force)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of a file")
     if format == "onnx":
         require_onnx()
     if dynamic == "all" and (reason := why_fixed_size(encoder)):
@@ -93,6 +96,7 @@ def export(
             f"--dynamic: this {type(encoder).__name__} can't be exported for all sizes of images: "
             f"{reason}. --dynamic batch leaves the number of images open"
         )
+    folder = make_folder(path.parent)  # before the minutes that a large model takes
     model = model.eval()
     example = _images(encoder, 2 if dynamic else 1, _example_size(encoder, size, dynamic))
     program = trace(model, example, encoder, dynamic)
@@ -102,9 +106,8 @@ def export(
     if dynamic == "all":
         ph, pw = encoder.arch.patch
         inputs.append(_images(encoder, 2, (4 * ph, 7 * pw)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder, path.name)
+    with explained(path), tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=folder) as new:
+        partial = Path(new, path.name)
         run = (_write_onnx if format == "onnx" else _write_pt2)(program, partial, example)
         error, shapes = 0.0, ()
         for images in inputs:
@@ -120,10 +123,10 @@ def export(
                 "report this"
             )
         # the weights first: the file itself appears when all is there
-        files = sorted(Path(folder).iterdir(), key=lambda p: p.name == path.name)
+        files = sorted(Path(new).iterdir(), key=lambda p: p.name == path.name)
         for file in files:
-            os.replace(file, path.parent / file.name)
-    written = tuple(path.parent / file.name for file in reversed(files))
+            os.replace(file, folder / file.name)
+    written = tuple(folder / file.name for file in reversed(files))
     return Exported(written, shapes, error, tuple(tuple(x.shape) for x in inputs))
 
 
@@ -267,8 +270,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _write_pt2(program: ExportedProgram, path: Path, example: Tensor) -> Run:
+    data = io.BytesIO()  # torch's own writer ends the process where the disk is full
     with _quiet():
-        torch.export.save(program, path)
+        torch.export.save(program, data)
+        path.write_bytes(data.getbuffer())
         module = torch.export.load(path).module()
 
     def run(images: Tensor) -> list[Tensor]:

@@ -34,6 +34,7 @@ OTHER_KEYS = (
     "model_wrapper_cfg",
     "runner_type",
     "strategy",
+    "sync_bn",
     "tta_model",
     "tta_pipeline",
 )

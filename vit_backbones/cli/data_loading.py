@@ -17,7 +17,8 @@ from ..benchmark.rounds import cpu_timer, cuda_timer
 from ..datasets.on_disk import check_data, set_data_root
 from ..errors import UserError
 from .config import choose_work_dir, read_config
-from .training import set_amp, set_loader_defaults
+from .optimization import set_amp
+from .training import set_loader_defaults
 
 
 def study(args: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -29,6 +30,8 @@ def run_export(args: Namespace) -> None:
     """
     model, encoder, images = _build(args)
     size = to_pair(args.size or images.size, "--size")
+    if size != images.size:  # what is cut from an image of another size is not known
+        images = replace(images, size=size, shorter_side=None)
     out = Path(args.out or f"{Path(args.model).stem}.{args.format}")
     if out.suffix != f".{args.format}":
         raise UserError(f"--out {out}: expected a name that ends in .{args.format}")

@@ -33,9 +33,21 @@ def show(args: Namespace) -> None:
         raise UserError("give the name of a preset; --list shows them all")
     model = build_on_meta(args.name, args.settings, args.out_indices)
     size = to_pair(args.size or model.arch.img_size, "--size")
-    complexity = count(model, size)
+    complexity = _count(args.name, model, size)
     console.print(cost_table(args.name, args.settings, model, size, complexity))
     console.print(output_table(model, complexity))
+
+
+def _count(name: str, model: Backbone, size: tuple[int, int]) -> Complexity:
+    try:
+        return count(model, size)
+    except (RuntimeError, TypeError) as error:  # torch's, of tensors of 2^63 bytes
+        if "overflow" not in str(error).lower():
+            raise
+        raise UserError(
+            f"{name} with images of {size[0]} x {size[1]} pixels: its tensors would have more "
+            "bytes than torch can count; give a smaller --size"
+        ) from error
 
 
 def build_on_meta(

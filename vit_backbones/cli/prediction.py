@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from ..engine.atomic import make_folder, write_atomically
 from ..errors import UserError
 from ..visualization.predictions import unused_path
 from .config import read_config
@@ -20,36 +22,38 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tif
 def predict(args: Namespace) -> None:
     """Run ``tools/predict.py``: a table for each image and, with ``--out``, a picture.
 
-    An image that can't be read is named on stderr, and the others go on.
+    An image that can't be read, or brought into the model's form, is named on stderr, and the
+    others go on.
 
     Raises:
-        UserError: A file is missing, the checkpoint does not fit the config, or at last some of
-            the images could not be read.
+        UserError: A file is missing, the checkpoint does not fit the config, a picture can't be
+            written, or at last some of the images had no prediction.
     """
     cfg = read_config(args.config, args.cfg_options)
     if args.top is not None and args.top < 1:
         raise UserError(f"--top: expected 1 or more, got {args.top}")
+    if not 0 <= args.score_thr <= 1:
+        raise UserError(f"--score-thr: expected a number from 0 to 1, got {args.score_thr:g}")
     paths = image_paths(args.images)
+    folder = make_folder(args.out) if args.out else None
     predictor = load_predictor(cfg, args.checkpoint, args.device, args.top, args.score_thr)
-    console, unread = Console(), []
+    console, failed = Console(), 0
     for path in paths:
         try:
-            image = read_image(path)
+            prediction = predictor(path, read_image(path))
         except UserError as error:
             print(error, file=sys.stderr)
-            unread.append(path)
+            failed += 1
             continue
-        prediction = predictor(path, image)
         console.print(f"\n{path}", soft_wrap=True)
         console.print(prediction.table())
-        if args.out:
-            folder = Path(args.out)
-            folder.mkdir(parents=True, exist_ok=True)
-            picture = unused_path(folder, path.stem)
-            prediction.figure().savefig(picture)
+        if folder:
+            picture, data = unused_path(folder, path.stem), io.BytesIO()
+            prediction.figure().savefig(data, format="png")
+            write_atomically(picture, data.getbuffer())
             console.print(f"Picture: {picture}", soft_wrap=True)
-    if unread:
-        raise UserError(f"{len(unread)} of {len(paths)} images can't be read; see above")
+    if failed:
+        raise UserError(f"{failed} of {len(paths)} images can't be read or processed; see above")
 
 
 def image_paths(names: list[str]) -> list[Path]:
@@ -78,12 +82,20 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: The file can't be read as an image.
     """
+    import cv2
     import mmcv
 
     try:
+        if not path.stat().st_size:
+            raise UserError(f"{path} can't be read as an image: the file is empty, 0 bytes")
         image = mmcv.imread(str(path), channel_order="rgb")
-    except Exception as error:
-        raise UserError(f"{path} can't be read as an image: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read as an image: {error.strerror or error}") from error
+    except cv2.error:  # it swaps the channels of what it did not decode
+        image = None
     if image is None:
-        raise UserError(f"{path} can't be read as an image; is it complete?")
+        raise UserError(
+            f"{path} can't be read as an image: it is damaged, cut short, too large or of an "
+            "unknown format"
+        )
     return image

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..errors import UserError
+from ..swap.report import type_name
 from .config import SHIPPED
 
 STRATEGIES = ("ddp", "fsdp", "deepspeed")  # configs/_base_/strategies/NAME.py
@@ -42,16 +43,19 @@ def fit_strategy(cfg: Config) -> None:
             f"{kind} runs under a launcher, also with a single process: "
             f"tools/dist_train.sh {cfg.filename} PROCESSES --strategy {_name(kind)}"
         )
+    if kind == "DDPStrategy" and cfg.get("sync_bn"):
+        strategy.setdefault("sync_bn", cfg.sync_bn)
     if kind == "DDPStrategy" and cfg.get("find_unused_parameters"):
         wrapper = strategy.setdefault("model_wrapper", {"type": "MMDistributedDataParallel"})
         wrapper.setdefault("find_unused_parameters", True)
     if kind in ("FSDPStrategy", "DeepSpeedStrategy"):
-        for hook in cfg.get("custom_hooks") or ():
-            if hook.get("type") == "EMAHook":
+        hooks = [*(cfg.get("custom_hooks") or ()), *(cfg.get("default_hooks") or {}).values()]
+        for hook in filter(None, hooks):
+            if type_name(hook) in ("EMAHook", "MeanTeacherHook"):
                 raise UserError(
-                    f"EMAHook averages a whole model, which {kind} divides among the processes. "
-                    "Leave it out (--cfg-options custom_hooks=[], if it is the only one), or take "
-                    "--strategy ddp"
+                    f"{type_name(hook)} averages a whole model, which {kind} divides among the "
+                    "processes. Leave it out (--cfg-options custom_hooks=[], if it is the only "
+                    "one), or take --strategy ddp"
                 )
     if kind == "DeepSpeedStrategy":
         fit_deepspeed(cfg)

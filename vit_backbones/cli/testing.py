@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.on_disk import check_data, set_data_root
+from ..engine.atomic import make_folder, write_atomically
 from ..errors import UserError
 from .config import choose_work_dir, read_config
 from .training import build_runner, set_loader_defaults
@@ -32,13 +33,16 @@ def test(args: Namespace) -> dict[str, float]:
     model = getattr(runner.model, "module", runner.model)
     check_fit(model, {k.removeprefix("module."): v for k, v in weights.items()}, args.checkpoint)
     out = Path(args.out) if args.out else None
+    if out:
+        make_folder(out.parent)  # now, not after the test
     if out and out.suffix == ".pkl":
         runner.test_evaluator.metrics.append(DumpResults(str(out)))
     scores = runner.test()
     if is_main_process():
         print_scores(scores, args.checkpoint)
         if out and out.suffix == ".json":
-            out.write_text(json.dumps(scores, indent=1, default=float) + "\n")
+            text = json.dumps(scores, indent=1, default=float) + "\n"
+            write_atomically(out, text.encode())
     return scores
 
 

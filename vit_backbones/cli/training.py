@@ -11,15 +11,22 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import OPTIMIZERS, RUNNERS
+from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
 from ..datasets.coco_annotations import check_annotation_files
 from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
-from ..engine import DataCheckHook, UnreadableImagesHook
-from ..errors import UserError, nearest
+from ..engine import (
+    DataCheckHook,
+    GuardedPipelinesHook,
+    UnreadableImagesHook,
+    find_checkpoint,
+)
+from ..engine.atomic import make_folder
+from ..errors import UserError
 from ..swap import library_of, swap_backbone
 from .config import apply_options, choose_work_dir, read_config
+from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
 from .strategies import fit_strategy, set_strategy
 
 
@@ -71,6 +78,7 @@ def training_config(args: Namespace) -> Config:
     set_amp(cfg, args.amp)
     set_auto_scale_lr(cfg, args.auto_scale_lr)
     check_optimizer(cfg)
+    check_schedules(cfg)
     set_loader_defaults(cfg)
     fit_strategy(cfg)
     check_data(cfg, ("train", "val"))
@@ -97,14 +105,19 @@ def swap(
         from ..checkpoint.reading import read_state_dict
 
         read_state_dict(checkpoint)  # now, not minutes later
-    if os.environ.get("RANK", "0") == "0":  # once for all processes
+    if not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID")):  # once for all
         print(report, flush=True)
     return options
 
 
 def build_runner(cfg: Config) -> Runner:
     """A Runner, or the type that the config names, with this machine's devices in mind, and with
-    the checks of the data that every run gets, whosever config it has."""
+    the checks of the data that every run gets, whosever config it has.
+
+    Raises:
+        UserError: There can't be a folder where its files shall go.
+    """
+    make_folder(cfg.work_dir)
     if cfg.get("launcher", "none") != "none" and not torch.cuda.is_available():
         use_cpu_processes(cfg)
     if library_of(cfg) == "mmdet":
@@ -112,7 +125,11 @@ def build_runner(cfg: Config) -> Runner:
         steps = [step for dataset in datasets for step in dataset.get("pipeline") or ()]
         check_annotation_files(masks=any(step.get("with_mask") for step in steps))
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-    for hook in (UnreadableImagesHook, DataCheckHook):
+    if isinstance(runner, FlexibleRunner) and runner._resume:
+        # all weights are in the checkpoint, and the file from which they began may be gone
+        found = runner._load_from or find_checkpoint(runner.work_dir)
+        runner.strategy.dispatch_kwargs["init_weights_for_test_or_val"] = found is None
+    for hook in (UnreadableImagesHook, DataCheckHook, GuardedPipelinesHook):
         if not any(isinstance(other, hook) for other in runner.hooks):
             runner.register_hook(hook())
     return runner
@@ -153,15 +170,6 @@ def check_load_from(cfg: Config) -> None:
         raise UserError(f"load_from in the config: no checkpoint at {path}")
 
 
-def check_optimizer(cfg: Config) -> None:
-    """mmengine builds None where it knows no optimizer of this name; say which there are."""
-    kind = cfg.get("optim_wrapper", {}).get("optimizer", {}).get("type")
-    with OPTIMIZERS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
-        if isinstance(kind, str) and registry.get(kind) is None:
-            known = {*registry.module_dict, *OPTIMIZERS.module_dict}
-            raise UserError(f"type='{kind}' in the config: no such optimizer{nearest(kind, known)}")
-
-
 def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     """Start the encoder from ``checkpoint``; a config that fine-tunes can't do without."""
     backbone = cfg.get("model", {}).get("backbone")
@@ -187,34 +195,6 @@ def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
                 f"there. Train it first:\n    python tools/train.py configs/{run.name}.py\n"
                 "or give other weights with --pretrained FILE"
             )
-
-
-def set_amp(cfg: Config, amp: bool) -> None:
-    """Mixed precision, where there is a GPU; a config that has it trains in float32 on a CPU."""
-    on_gpu = torch.cuda.is_available()
-    wrapper = cfg.get("optim_wrapper", {})
-    if amp and not on_gpu:
-        raise UserError("--amp needs a GPU, and torch sees none here; train without it")
-    if amp:
-        wrapper["type"] = "AmpOptimWrapper"
-        wrapper.setdefault("loss_scale", "dynamic")
-    elif wrapper.get("type") == "AmpOptimWrapper" and not on_gpu:
-        print("No GPU here: training in float32 in place of the config's mixed precision.")
-        wrapper["type"] = "OptimWrapper"
-        for key in ("loss_scale", "dtype"):
-            wrapper.pop(key, None)
-
-
-def set_auto_scale_lr(cfg: Config, enable: bool) -> None:
-    """Scale the learning rate by this run's batch size over that of the recipe."""
-    if not enable:
-        return
-    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
-        raise UserError(
-            f"--auto-scale-lr: {cfg.filename} does not say for which batch size its learning rate "
-            "is; add auto_scale_lr=dict(base_batch_size=...)"
-        )
-    cfg.auto_scale_lr.enable = True
 
 
 def set_loader_defaults(cfg: Config) -> None:

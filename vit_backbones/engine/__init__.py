@@ -9,6 +9,7 @@ from .encoder_blocks import is_encoder_block, wrap_encoder_blocks
 from .encoder_rules import EncoderOptimWrapperConstructor
 from .finite_loss_hook import FiniteLossHook
 from .fsdp_strategy import FSDPStrategy
+from .guarded_pipelines_hook import GuardedPipelinesHook
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .progress_hook import ProgressHook
 from .seed_hook import SeedHook
@@ -24,6 +25,7 @@ __all__ = [
     "EncoderOptimWrapperConstructor",
     "FSDPStrategy",
     "FiniteLossHook",
+    "GuardedPipelinesHook",
     "LayerDecayOptimWrapperConstructor",
     "ProgressHook",
     "SeedHook",

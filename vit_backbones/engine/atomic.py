@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
@@ -25,20 +27,47 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """
     path = Path(path)
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    make_folder(path.parent)
+    with explained(path):
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            _sync_folder(path.parent)
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell
+                partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """While ``path`` is written: an error of the operating system becomes a UserError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
+        yield
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(
-            f"cannot write {path}: {error.strerror}. What was there before is still intact; "
-            "free some space or choose another folder with --work-dir"
+            f"cannot write {path}: {error.strerror or error}. What was there before is still "
+            "intact; free some space or choose another folder"
         ) from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        UserError: It can't be made (a file is in its place, no permission).
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        file = next((p for p in (path, *path.parents) if os.path.isfile(p)), None)
+        reason = error.strerror if file is None else f"{file} is a file"
+        raise UserError(f"cannot make the folder {path}: {reason}; choose another one") from error
+    return path
 
 
 def remove_partial_files(folder: str | Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, IterBasedTrainLoop, Runner
 
@@ -20,6 +21,8 @@ from ..checkpoint.sharded import is_sharded
 from ..errors import UserError, nearest
 from ..registry import HOOKS
 from .atomic import ATOMIC, remove_partial_files, write_atomically
+from .epoch_length import KEY as EPOCH_LENGTH
+from .epoch_length import fit_epoch_length
 
 POINTER = "last_checkpoint"
 
@@ -88,6 +91,7 @@ class CheckpointHook(_CheckpointHook):
                 f"cannot resume: {runner._load_from} holds weights but no optimizer state. Resume "
                 f"from an epoch_N.pth or iter_N.pth, or {anew}"
             )
+        fit_epoch_length(runner, checkpoint)
         saved = checkpoint["optimizer"].get("param_groups")
         wrapper = runner.optim_wrapper
         if saved is None or not isinstance(wrapper, OptimWrapper):
@@ -113,16 +117,21 @@ class CheckpointHook(_CheckpointHook):
             remove_partial_files(self.out_dir)
             remove_partial_files(runner.work_dir)
         self.file_backend = _NoteRemovals(self.file_backend, self._superseded)
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            runner.message_hub.update_info(EPOCH_LENGTH, len(runner.train_dataloader))
         if runner.val_loop is not None:
             runner.val_loop.run = self._saving_on_failure(runner, runner.val_loop.run)
 
     def _saving_on_failure(self, runner: Runner, run: Callable[[], Any]) -> Callable[[], Any]:
         """``run``, a validation, that does not take the waiting checkpoint with it."""
+        averages = [AveragedWeights(h) for h in runner.hooks if isinstance(h, EMAHook)]
 
         def validate() -> Any:
             try:
                 return run()
             except BaseException:
+                for average in averages:
+                    average.take_out()
                 # by one process: a sharded one would wait for others, which may not have failed
                 if self._due and not isinstance(runner, FlexibleRunner):
                     self._save_due(runner)
@@ -209,6 +218,23 @@ class CheckpointHook(_CheckpointHook):
                 elif backend.isdir(path):  # deepspeed's checkpoints are folders
                     backend.rmtree(path)
         self._superseded.clear()
+
+
+class AveragedWeights:
+    """Knows whether an EMAHook has exchanged the model's weights for their average, as it does
+    before a validation and again after it."""
+
+    def __init__(self, hook: EMAHook) -> None:
+        self.exchange, self.inside = hook._swap_ema_parameters, False
+        hook._swap_ema_parameters = self._exchange
+
+    def _exchange(self) -> None:
+        self.exchange()
+        self.inside = not self.inside
+
+    def take_out(self) -> None:
+        if self.inside:
+            self._exchange()
 
 
 class _NoteRemovals:

@@ -48,8 +48,11 @@ class DataCheckHook(Hook):
             if mode == "train" and hasattr(dataset, "__len__") and not len(dataset):
                 raise UserError(empty_message(dataset))
             check_class_count(model, getattr(dataset, "metainfo", None) or {}, mode)
-            for inner in nested_datasets(dataset):
-                check_label_maps(inner)
+            self.guard(dataset, mode)
+
+    def guard(self, dataset: Any, mode: str) -> None:
+        for inner in nested_datasets(dataset):
+            check_label_maps(inner)
 
 
 def check_class_count(model: nn.Module, metainfo: Mapping[str, Any], mode: str) -> None:

@@ -90,8 +90,7 @@ class FSDPStrategy(_FSDPStrategy):
     ) -> Any:
         if isinstance(optim_wrapper, dict):
             model = self.build_model(model)
-            if optim_wrapper.get("type") == "AmpOptimWrapper":
-                optim_wrapper.setdefault("use_fsdp", True)
+            fit_mixed_precision(optim_wrapper)
             optim_wrapper = build_optim_wrapper(model, optim_wrapper)
         prepared = super().prepare(model, optim_wrapper=optim_wrapper, **kwargs)
         if optim_wrapper is not None:
@@ -198,6 +197,14 @@ class FSDPStrategy(_FSDPStrategy):
             callback(checkpoint)
         self.load_model_state_dict(weights)
         return checkpoint
+
+
+def fit_mixed_precision(optim_wrapper: dict[str, Any]) -> None:
+    """A scaler of the loss that knows of the other processes' overflows. torch's tells a fused
+    optimizer of them in another shape than it takes (pytorch issue 140514), or of its own alone."""
+    if str(optim_wrapper.get("type")).endswith("AmpOptimWrapper"):
+        optim_wrapper.setdefault("use_fsdp", True)
+        optim_wrapper["optimizer"].pop("fused", None)
 
 
 def clip_by_global_norm(optim_wrapper: OptimWrapper, model: FSDP) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank
@@ -32,7 +34,7 @@ class SeedHook(Hook):
       before each step.
 
     With iteration-based loops and an InfiniteSampler, resume goes to the position in the stream of
-    indices without loading what lies before; with other samplers mmengine steps through it.
+    batches without loading what lies before; with other samplers mmengine steps through it.
 
     Not covered: transforms that keep a state of their own between samples (mmdet's CachedMosaic) or
     a generator of their own (albumentations), and samples that mmdet's video samplers draw. On a
@@ -70,13 +72,38 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
     by then).
     """
     loader, sampler = loop.dataloader, draws.sampler
-    skipped = 0
-    if isinstance(sampler, InfiniteSampler) and type(loader.batch_sampler) is BatchSampler:
-        skipped = loop.iter
+    skipped = loop.iter if isinstance(sampler, InfiniteSampler) else 0
+    if skipped and type(loader.batch_sampler) is BatchSampler:
         draws.start = skipped * loader.batch_size
         sampler.indices = itertools.islice(sampler._indices_of_rank(), draws.start, None)
+    elif skipped:
+        batches = SkippedBatches(loader.batch_sampler, skipped)
+        object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
     loader._iterator = None  # else persistent workers go on with their old copy of the data set
     stream = type(loop.dataloader_iterator)(loader)
     if not hasattr(stream, "skip_iter"):  # mmengine < 0.10.8 resumes by loading what it then drops
         stream = itertools.chain(itertools.repeat(None, skipped), stream)
+    elif skipped:
+        stream.skip_iter = lambda number: None
     loop.dataloader_iterator = stream
+
+
+class SkippedBatches:
+    """A batch sampler whose batches follow from the images (mmdet's by aspect ratio), without the
+    first ones, which are put together from indices, but not loaded; all else is its own."""
+
+    def __init__(self, batches: BatchSampler, skipped: int) -> None:
+        self.batches, self.skipped = batches, skipped
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # a generator: torch's loader makes two and uses one
+        skipped, self.skipped = self.skipped, 0
+        yield from itertools.islice(self.batches, skipped, None)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "batches":  # not yet set: the object is being unpickled
+            raise AttributeError(name)
+        return getattr(self.batches, name)

@@ -33,7 +33,7 @@ class UnreadableImagesHook(Hook):
 
     Each is noted in ``<work_dir>/unreadable_{train,val,test}_images.txt`` (path, tab, reason), also
     by worker processes and other ranks. At the end the run lists them. It acts on the image-loading
-    transforms of the pipelines that are there when the run begins, so configs need no change.
+    transforms of the pipelines, so configs need no change.
 
     Raises:
         UserError: Test images are unreadable, or so many in a row that the path or the format must
@@ -51,8 +51,11 @@ class UnreadableImagesHook(Hook):
             notes = self._notes[mode] = Path(runner.work_dir, f"unreadable_{mode}_images.txt")
             if is_main_process() and not runner._resume:
                 notes.unlink(missing_ok=True)
-            for dataset in nested_datasets(loop.dataloader.dataset):
-                make_tolerant(dataset, notes)
+            self.guard(loop.dataloader.dataset, mode)
+
+    def guard(self, dataset: Dataset, mode: str) -> None:
+        for inner in nested_datasets(dataset):
+            make_tolerant(inner, self._notes[mode])
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if unreadable := read_notes(self._notes["val"]):

@@ -14,7 +14,7 @@ from rich.table import Table
 from ...datasets.channels import starts_from_rgb
 from ...visualization.predictions import draw_prediction
 from ..weights import load_weights
-from .model import choose_device
+from .model import choose_device, preparing
 
 
 @dataclass
@@ -66,7 +66,8 @@ class Classifier:
     def __call__(self, path: Path, image: np.ndarray) -> Classes:
         """The file is only named: its pixels (H, W, 3), uint8, RGB, are what is classified."""
         pixels = image if self.rgb else np.ascontiguousarray(image[..., ::-1])
-        (batch,) = self.inferencer.preprocess([pixels])
+        with preparing(path, image):
+            (batch,) = self.inferencer.preprocess([pixels])
         (sample,) = self.inferencer.forward(batch)
         probabilities, labels = sample.pred_score.topk(min(self.top, len(sample.pred_score)))
         names = [self.name(label) for label in labels.tolist()]

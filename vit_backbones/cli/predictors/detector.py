@@ -95,7 +95,7 @@ class Detector:
         self.top, self.score_thr = top, score_thr
 
     def __call__(self, path: Path, image: np.ndarray) -> Objects | Segments:
-        sample = self.model(path)
+        sample = self.model(path, image)
         if "pred_panoptic_seg" in sample:
             return self._segments(image, sample.pred_panoptic_seg.sem_seg[0].numpy())
         return self._objects(image, sample.pred_instances)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
@@ -30,6 +33,22 @@ def choose_device(device: str | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {device} can't be used: {reason}") from error
     return chosen
+
+
+@contextmanager
+def preparing(path: Path, image: np.ndarray) -> Iterator[None]:
+    """While a pipeline brings an image into the model's form: what ends it is a UserError about
+    this image."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = re.sub(r"^OpenCV\(.*? error: (\(.*?\) )?", "OpenCV asks for ", reason)
+        height, width = image.shape[:2]
+        raise UserError(
+            f"{path} can't be processed: of {width} x {height} pixels, it does not go through the "
+            f"config's pipeline ({reason})"
+        ) from error
 
 
 class TrainedModel:
@@ -62,9 +81,14 @@ class TrainedModel:
         self.palette = meta.get("palette") or described.get("palette")
 
     @torch.no_grad()
-    def __call__(self, path: Path) -> Any:
-        """The library's data sample with the prediction for the image at ``path``."""
-        sample = self.pipeline(dict(img_path=str(path), img_id=0))
+    def __call__(self, path: Path, image: np.ndarray) -> Any:
+        """The library's data sample with the prediction for the image at ``path``.
+
+        Raises:
+            UserError: The pipeline can't process it.
+        """
+        with preparing(path, image):
+            sample = self.pipeline(dict(img_path=str(path), img_id=0))
         (result,) = self.model.test_step(pseudo_collate([sample]))
         return result.cpu()
 

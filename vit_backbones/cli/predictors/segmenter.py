@@ -56,7 +56,7 @@ class Segmenter:
         self.model, self.top = TrainedModel(cfg, checkpoint, device), top
 
     def __call__(self, path: Path, image: np.ndarray) -> SemanticMap:
-        labels = self.model(path).pred_sem_seg.data[0].numpy()
+        labels = self.model(path, image).pred_sem_seg.data[0].numpy()
         found, areas = np.unique(labels, return_counts=True)
         shown = found[np.argsort(-areas, kind="stable")][: self.top].tolist()
         return SemanticMap(
