@@ -1,8 +1,7 @@
-"""The Swin of swin_digits.py, trained further on several digits at a time, for UPerNet.
+"""The Swin of swin_digits.py, trained further on several digits at a time.
 
-It starts from what swin_digits.py trains. The batch is for two processes, tools/dist_train.sh
-configs/swin_many_digits.py 2. From here UPerNet's first epoch reaches an mIoU of 59.2; from half
-the epochs it was 50.9.
+It starts from what swin_digits.py trains; swin_large_digits.py goes on from here. The batch is for
+two processes, tools/dist_train.sh configs/swin_many_digits.py 2.
 """
 
 _base_ = ["swin_digits.py", "_base_/datasets/many_digits.py"]
@@ -25,4 +24,4 @@ train_dataloader = dict(batch_size=16, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=220)
-custom_hooks = []  # to its end: the last epoch serves UPerNet more than the best
+custom_hooks = []  # to its end: the last epoch serves segmenters more than the best

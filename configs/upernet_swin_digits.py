@@ -1,6 +1,6 @@
 """UPerNet on digit scenes: a class for each pixel, nothing to download.
 
-It starts from the classifier that swin_many_digits.py trains. The encoder is as in
+It starts from the classifier that swin_large_digits.py trains. The encoder is as in
 dino_swin_digits.py. The learning rate is for two processes, tools/dist_train.sh
 configs/upernet_swin_digits.py 2. It learns from squares of 128 pixels, cut from scenes whose
 shorter side has 128 pixels at first and 160 later, at the same cost.
@@ -28,7 +28,7 @@ model = dict(
         ),
         patch_size=4,
         out_indices=(0, 1, 2),
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_many_digits/epoch_220.pth"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_large_digits/epoch_60.pth"),
     ),
     decode_head=dict(
         type="UPerHead",

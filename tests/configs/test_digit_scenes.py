@@ -21,7 +21,7 @@ CLASSIFIERS = {
     "detr_vit_digits": "vit_many_digits",
     "mask_rcnn_vit_digits": "vit_rope_digits",
     "mask2former_mvit_digits": "mvit_digits",
-    "upernet_swin_digits": "swin_many_digits",
+    "upernet_swin_digits": "swin_large_digits",
 }
 SCORES = {
     "dino_swin_digits": "coco/bbox_mAP",

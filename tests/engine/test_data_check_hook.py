@@ -46,6 +46,7 @@ def test_heads_must_have_as_many_classes_as_the_data():
 def test_heads_that_know_no_classes_or_data_without_names_are_left_alone():
     check_class_count(model(rpn_head=1, bbox_head=3), dict(classes=NAMES), "val")
     check_class_count(model(bbox_head=80), {}, "val")
+    check_class_count(model(bbox_head=256, language_model=0), dict(classes=NAMES), "val")
 
 
 def test_panoptic_models_have_heads_for_things_and_for_stuff():
