@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vit_backbones.backbones.vit_arch import ViTArch
 from vit_backbones.benchmark.contender import OURS, Contender, look_at, our_encoder
-from vit_backbones.benchmark.peer import NotOffered
+from vit_backbones.benchmark.peer import NotOffered, check_settings
 from vit_backbones.benchmark.peers import LIBRARIES, PEERS, build_peer
 from vit_backbones.benchmark.workload import Workload
 
@@ -130,3 +131,9 @@ def test_a_look_shows_the_kernels_of_the_attention(mode: str) -> None:
     assert anatomy.elements == (1 + 16) * 64
     written_out = look_at(Contender("swin_t", work, "torchvision", SWIN).build(), work)
     assert written_out.attention == "softmax"
+
+
+def test_uniform_stochastic_depth_has_no_counterpart_where_it_drops():
+    check_settings(ViTArch(drop_path_uniform=True))
+    with pytest.raises(NotOffered, match="drop_path_uniform"):
+        check_settings(ViTArch(drop_path_uniform=True, drop_path_rate=0.1), "drop_path_rate")

@@ -201,7 +201,7 @@ def test_layer_wise_decay_is_one_option_away():
         ("swin_s_imagenet", 0.3, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
         ("swin_b_imagenet", 0.5, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
         ("swinv2_t_imagenet", 0.2, 1e-3, 0.05, 300, 20, 1024, 5.0, 256),
-        ("swin_b_imagenet_384", 0.5, 1e-5, 1e-8, 30, 30, 1024, 5.0, 384),
+        ("swin_b_imagenet_384", 0.1, 1e-5, 1e-8, 30, 30, 1024, 5.0, 384),
         ("mvitv2_t_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
         ("mvitv2_s_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
         ("mvitv2_b_imagenet", 0.3, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),

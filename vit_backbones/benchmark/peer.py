@@ -55,6 +55,8 @@ def check_settings(arch: Any, *known: str) -> None:
     for field in dataclasses.fields(arch):
         if field.name in known or field.name in IRRELEVANT:
             continue
+        if field.name == "drop_path_uniform" and not arch.drop_path_rate:
+            continue
         default = field.default
         if default is dataclasses.MISSING:
             default = field.default_factory()
