@@ -72,11 +72,13 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
     by then).
     """
     loader, sampler = loop.dataloader, draws.sampler
-    skipped = loop.iter if isinstance(sampler, InfiniteSampler) else 0
-    if skipped and type(loader.batch_sampler) is BatchSampler:
+    infinite = isinstance(sampler, InfiniteSampler)
+    skipped = loop.iter if infinite else 0
+    if infinite and type(loader.batch_sampler) is BatchSampler:
         draws.start = skipped * loader.batch_size
         sampler.indices = itertools.islice(sampler._indices_of_rank(), draws.start, None)
-    elif skipped:
+    elif infinite:
+        sampler.indices = sampler._indices_of_rank()
         batches = SkippedBatches(loader.batch_sampler, skipped)
         object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
     loader._iterator = None  # else persistent workers go on with their old copy of the data set
