@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.optim import AmpOptimWrapper
 
 from tests.engine.digits import ARCH, PER_EPOCH, config, train
 from tests.engine.processes import free_port, on_ranks
@@ -73,8 +74,9 @@ def test_a_strategy_resumes_without_the_first_weights(tmp_path):
     assert (len(losses), len(resumed)) == (2 * PER_EPOCH + 1, PER_EPOCH)
 
 
-def test_a_scaler_of_all_processes_takes_no_fused_optimizer():
-    cfg = dict(type="AmpOptimWrapper", optimizer=dict(type="AdamW", fused=True, lr=1e-3))
+@pytest.mark.parametrize("kind", ["AmpOptimWrapper", "mmengine.AmpOptimWrapper", AmpOptimWrapper])
+def test_a_scaler_of_all_processes_takes_no_fused_optimizer(kind):
+    cfg = dict(type=kind, optimizer=dict(type="AdamW", fused=True, lr=1e-3))
     fit_mixed_precision(cfg)
     assert cfg["use_fsdp"] and "fused" not in cfg["optimizer"]
 

@@ -202,7 +202,7 @@ class FSDPStrategy(_FSDPStrategy):
 def fit_mixed_precision(optim_wrapper: dict[str, Any]) -> None:
     """A scaler of the loss that knows of the other processes' overflows. torch's tells a fused
     optimizer of them in another shape than it takes (pytorch issue 140514), or of its own alone."""
-    if str(optim_wrapper.get("type")).endswith("AmpOptimWrapper"):
+    if "AmpOptimWrapper" in str(optim_wrapper.get("type")):  # a name or the class
         optim_wrapper.setdefault("use_fsdp", True)
         optim_wrapper["optimizer"].pop("fused", None)
 

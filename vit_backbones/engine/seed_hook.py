@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank
@@ -72,15 +71,15 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
     by then).
     """
     loader, sampler = loop.dataloader, draws.sampler
-    infinite = isinstance(sampler, InfiniteSampler)
-    skipped = loop.iter if infinite else 0
-    if infinite and type(loader.batch_sampler) is BatchSampler:
-        draws.start = skipped * loader.batch_size
+    skipped = 0
+    if isinstance(sampler, InfiniteSampler):
+        skipped = loop.iter
+        plain = type(loader.batch_sampler) is BatchSampler
+        draws.start = skipped * loader.batch_size if plain else 0
         sampler.indices = itertools.islice(sampler._indices_of_rank(), draws.start, None)
-    elif infinite:
-        sampler.indices = sampler._indices_of_rank()
-        batches = SkippedBatches(loader.batch_sampler, skipped)
-        object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
+        if skipped and not plain:
+            batches = SkippedBatches(loader.batch_sampler, skipped)
+            object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
     loader._iterator = None  # else persistent workers go on with their old copy of the data set
     stream = type(loop.dataloader_iterator)(loader)
     if not hasattr(stream, "skip_iter"):  # mmengine < 0.10.8 resumes by loading what it then drops
@@ -92,10 +91,11 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
 
 class SkippedBatches:
     """A batch sampler whose batches follow from the images (mmdet's by aspect ratio), without the
-    first ones, which are put together from indices, but not loaded; all else is its own."""
+    first ones, which are put together from indices, but not loaded."""
 
     def __init__(self, batches: BatchSampler, skipped: int) -> None:
         self.batches, self.skipped = batches, skipped
+        self.sampler, self.batch_size = batches.sampler, batches.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         # a generator: torch's loader makes two and uses one
@@ -104,8 +104,3 @@ class SkippedBatches:
 
     def __len__(self) -> int:
         return len(self.batches)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "batches":  # not yet set: the object is being unpickled
-            raise AttributeError(name)
-        return getattr(self.batches, name)
