@@ -291,7 +291,7 @@ def test_inference_by_parts_is_for_its_own_modules():
     for part in ("attn", "mlp"):
         model = randomize(SwinTransformer(TINY)).eval()
         block = model.layers[0].blocks[0]
-        setattr(block, part, Wrapper(getattr(block, part)))
+        setattr(block, part, Wrapper(getattr(block, part)).eval())
         with torch.no_grad():
             quiet = model(images)
         torch.testing.assert_close(quiet, tuple(out.detach() for out in model(images)))
