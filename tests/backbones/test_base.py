@@ -62,6 +62,29 @@ def test_maps_have_the_announced_channels_and_strides(kind: str, size: tuple[int
 
 
 @each_type
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_no_image_at_all(kind: str, size: tuple[int, int]) -> None:
+    """A process may be left without one; its parameters still get gradients, of zero."""
+    model = tiny(kind, drop_path_rate=0.5)
+    for part in (model.eval(), model.train()):
+        outputs = part(torch.zeros(0, 3, *size))
+        assert [len(out) for out in outputs] == [0] * len(model.out_channels)
+        sum(out.sum() for out in outputs).backward()
+    assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
+@each_type
+def test_stochastic_depth_may_be_replaced(kind: str) -> None:
+    model = tiny(kind, drop_path_rate=0.9)
+    x = random_images(2, 32, 32)
+    expected = model(x)
+    for block in [m for m in model.modules() if hasattr(m, "drop_path")]:
+        block.drop_path = torch.nn.Identity()
+    for out, like in zip(model.train()(x), expected):
+        torch.testing.assert_close(out, like)
+
+
+@each_type
 def test_one_output_is_a_tuple_as_well(kind: str) -> None:
     outputs = tiny(kind, out_indices=-1)(random_images(1, 32, 32))
     assert isinstance(outputs, tuple) and len(outputs) == 1

@@ -81,6 +81,8 @@ def test_scaling_is_printed_and_saved(tmp_path: Path) -> None:
         (["--batch", "-1"], "--batch must be 1 or more, not -1"),
         (["--scaling", "0", "64"], "--scaling 0: a side has 1 pixel or more"),
         (["--json", "nowhere/all.json"], "there is no folder nowhere"),
+        (["--json", "/"], "/ is a folder; give the name of a file"),
+        (["--plot", "speed.jpg"], "give a name that ends in .png"),
     ],
     ids=" ".join,
 )

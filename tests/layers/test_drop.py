@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from vit_backbones.layers.drop import DropPath, PatchDrop, drop_path_rates
+from vit_backbones.layers.drop import DropPath, PatchDrop, add_branch, drop_path_rates
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_expectation() -> None:
@@ -32,7 +33,7 @@ def test_drop_path_computes_only_what_it_keeps() -> None:
     for _ in range(500):
         x = torch.rand(8, 3, requires_grad=True)
         rows = []
-        out = drop.add(x, lambda x, rows=rows: rows.append(len(x)) or weight * x.square())
+        out = add_branch(x, lambda x, rows=rows: rows.append(len(x)) or weight * x.square(), drop)
         kept = (out != x).all(1)
         factor = kept[:, None] / 0.6
         torch.testing.assert_close(out, x + factor * 2 * x.square())
@@ -50,20 +51,31 @@ def test_drop_path_keeps_the_graph_where_all_are_dropped() -> None:
     torch.manual_seed(0)
     weight = torch.tensor(2.0, requires_grad=True)
     x = torch.ones(2, 3)
-    out = DropPath(1 - 1e-9).train().add(x, lambda x: weight * x)
+    out = add_branch(x, lambda x: weight * x, DropPath(1 - 1e-9).train())
     assert torch.equal(out, x)
     out.sum().backward()
     assert weight.grad == 0
 
 
-@pytest.mark.parametrize("drop", [DropPath(0.0).train(), DropPath(0.9).eval()])
+@pytest.mark.parametrize(
+    "drop", [DropPath(0.0).train(), DropPath(0.9).eval(), nn.Identity()], ids=["0", "eval", "none"]
+)
 def test_drop_path_adds_all_otherwise(drop: DropPath) -> None:
-    assert torch.equal(drop.add(torch.ones(3, 2), lambda x: 2 * x), torch.full((3, 2), 3.0))
+    assert torch.equal(add_branch(torch.ones(3, 2), lambda x: 2 * x, drop), torch.full((3, 2), 3.0))
+
+
+def test_hooks_on_drop_path_fire() -> None:
+    drop, seen = DropPath(0.5).train(), []
+    drop.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    out = add_branch(torch.ones(4, 2), lambda x: 2 * x, drop)
+    assert torch.equal(out, 1 + seen[0])
 
 
 def test_drop_path_compiles_into_one_graph() -> None:
     drop = DropPath(0.5).train()
-    add = torch.compile(lambda x: drop.add(x, torch.square), fullgraph=True, backend="eager")
+    add = torch.compile(
+        lambda x: add_branch(x, torch.square, drop), fullgraph=True, backend="eager"
+    )
     out = add(torch.full((1000, 1), 2.0))
     assert set(out.unique().tolist()) == {2.0, 10.0}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..layers.drop import DropPath, drop_path_rates
+from ..layers.drop import DropPath, add_branch, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.pooling_attention import Pooling, PoolingAttention, pool_tokens
@@ -69,11 +69,11 @@ class MultiscaleBlock(nn.Module):
             x = x + self.drop_path(attended)
             grid = new_grid
         else:
-            x = self.drop_path.add(x, lambda x: self.attn(self.norm1(x), grid)[0])
+            x = add_branch(x, lambda x: self.attn(self.norm1(x), grid)[0], self.drop_path)
         if self.widens_mlp:
             y = self.norm2(x)
             return self.proj(y) + self.drop_path(self.mlp(y)), grid
-        return self.drop_path.add(x, lambda x: self.mlp(x, self.norm2)), grid
+        return add_branch(x, lambda x: self.mlp(x, self.norm2), self.drop_path), grid
 
 
 @MODELS.register_module()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers.chunks import computes_in_parts, records_gradients, split_mlp_rows
-from ..layers.drop import DropPath, drop_path_rates
+from ..layers.drop import DropPath, add_branch, drop_path_rates
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.patch_embed import PatchEmbed
@@ -49,10 +49,10 @@ class SwinBlock(nn.Module):
         if self._infers(x) and computes_in_parts(x, self):
             return self._infer_by_parts(x, plan)
         if self.post_norm:
-            x = self.drop_path.add(x, lambda x: self.norm1(self.attn(x, plan)))
-            return self.drop_path.add(x, lambda x: self.norm2(self.mlp(x)))
-        x = self.drop_path.add(x, lambda x: self.attn(self.norm1(x), plan))
-        return self.drop_path.add(x, lambda x: self.mlp(x, self.norm2))
+            x = add_branch(x, lambda x: self.norm1(self.attn(x, plan)), self.drop_path)
+            return add_branch(x, lambda x: self.norm2(self.mlp(x)), self.drop_path)
+        x = add_branch(x, lambda x: self.attn(self.norm1(x), plan), self.drop_path)
+        return add_branch(x, lambda x: self.mlp(x, self.norm2), self.drop_path)
 
     def _infers(self, x: Tensor) -> bool:
         """No gradients, nothing random (a part may be in training mode alone), and no other modules

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..layers.attention_kinds import ATTENTIONS
-from ..layers.drop import DropPath, PatchDrop, drop_path_rates
+from ..layers.drop import DropPath, PatchDrop, add_branch, drop_path_rates
 from ..layers.mlp import Mlp, QuickGELU, SwiGLU, swiglu_hidden_dim
 from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed, sincos_2d, sinusoid_1d
@@ -52,8 +52,8 @@ class Block(nn.Module):
         if rope is not None and rope[0].ndim > 2:  # each sample has its own
             x = x + self.drop_path(attend(x))
         else:
-            x = self.drop_path.add(x, attend)
-        return self.drop_path.add(x, lambda x: self.ls2(self.mlp(x, self.norm2)))
+            x = add_branch(x, attend, self.drop_path)
+        return add_branch(x, lambda x: self.ls2(self.mlp(x, self.norm2)), self.drop_path)
 
 
 @MODELS.register_module()

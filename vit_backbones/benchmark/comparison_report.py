@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..engine.atomic import write_figure, write_json
 from .comparison import Match, Result, Spread
 from .contender import OURS
 from .machine import thread_note
@@ -134,7 +134,7 @@ def as_dict(match: Match) -> dict[str, Any]:
 def save_json(path: Path, matches: Sequence[Match], settings: Mapping[str, Any]) -> None:
     """All matches, with what they were measured on."""
     everything = dict(settings, matches=[as_dict(match) for match in matches])
-    path.write_text(json.dumps(everything, indent=1) + "\n")
+    write_json(path, everything)
 
 
 def save_plot(path: Path, matches: Sequence[Match], footer: str) -> None:
@@ -151,7 +151,7 @@ def save_plot(path: Path, matches: Sequence[Match], footer: str) -> None:
     for axes, match in zip(panels[:, 0], shown):
         _panel(axes, match)
     figure.supxlabel(fill(footer, 130), fontsize=7, color="#555555")
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, dpi=130)
 
 
 def _panel(axes: Any, match: Match) -> None:

@@ -84,12 +84,16 @@ def command_line(tool: str) -> str:
     return shlex.join(["python", f"tools/{tool}.py", *sys.argv[1:]])
 
 
-def check_folders(*paths: Path | None) -> None:
+def check_outputs(json: Path | None, plot: Path | None) -> None:
     """Find out before the work, not after it, that its results can't be written.
 
     Raises:
-        UserError: The folder of a file does not exist.
+        UserError: The folder of a file does not exist, it is itself a folder, or no .png.
     """
-    for path in paths:
+    for path in (json, plot):
         if path is not None and not path.parent.is_dir():
             raise UserError(f"{path} can't be written: there is no folder {path.parent}")
+        if path is not None and path.is_dir():
+            raise UserError(f"{path} is a folder; give the name of a file")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UserError(f"--plot {plot}: the picture is a PNG; give a name that ends in .png")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from ..engine.atomic import write_figure, write_json
 from .scaling import Curve, Point
 from .tables import markdown_table, short, terminal_table
 
@@ -79,7 +79,7 @@ def save_json(
         )
         for curve in curves
     ]
-    path.write_text(json.dumps(dict(settings, contenders=contenders), indent=1) + "\n")
+    write_json(path, dict(settings, contenders=contenders))
 
 
 def save_plot(
@@ -114,4 +114,4 @@ def save_plot(
         axes.set(xlabel=size_label, ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)

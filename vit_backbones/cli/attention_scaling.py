@@ -10,7 +10,7 @@ from rich.console import Console
 from ..benchmark.attention import check_tokens, parse_kind
 from ..benchmark.machine import (
     busy_note,
-    check_folders,
+    check_outputs,
     command_line,
     load,
     machine_name,
@@ -26,9 +26,9 @@ def study(args: Namespace) -> None:
     """Run ``tools/attention_scaling.py``.
 
     Raises:
-        UserError: A kind, option or size that can't work; a folder that does not exist.
+        UserError: A kind, option or size that can't work; a file that can't be written.
     """
-    check_folders(args.json, args.plot)
+    check_outputs(args.json, args.plot)
     if args.rounds < 1 or args.batch < 1:
         raise UserError("--rounds and --batch must be 1 or more")
     tokens = check_tokens(args.tokens)

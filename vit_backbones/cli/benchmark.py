@@ -18,7 +18,7 @@ from ..benchmark.comparison import compare, prepare_match
 from ..benchmark.contender import OURS, Contender
 from ..benchmark.machine import (
     busy_note,
-    check_folders,
+    check_outputs,
     command_line,
     load,
     machine_name,
@@ -37,7 +37,8 @@ def benchmark(args: Namespace) -> None:
     """Run ``tools/benchmark.py``.
 
     Raises:
-        UserError: A model, setting, size or device that can't work; a folder that does not exist.
+        UserError: A model, setting, size or device that can't work; a file that can't be
+            written.
     """
     check_arguments(args)
     if args.threads:
@@ -57,7 +58,7 @@ def benchmark(args: Namespace) -> None:
 
 
 def check_arguments(args: Namespace) -> None:
-    check_folders(args.json, args.plot)
+    check_outputs(args.json, args.plot)
     for name in ("rounds", "batch", "threads"):
         value = getattr(args, name)
         if value is not None and value < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from ..engine.atomic import make_folder, write_atomically
+from ..engine.atomic import make_folder, write_figure
 from ..errors import UserError
 from ..visualization.predictions import unused_path
 from .config import read_config
@@ -48,9 +47,8 @@ def predict(args: Namespace) -> None:
         console.print(f"\n{path}", soft_wrap=True)
         console.print(prediction.table())
         if folder:
-            picture, data = unused_path(folder, path.stem), io.BytesIO()
-            prediction.figure().savefig(data, format="png")
-            write_atomically(picture, data.getbuffer())
+            picture = unused_path(folder, path.stem)
+            write_figure(picture, prediction.figure())
             console.print(f"Picture: {picture}", soft_wrap=True)
     if failed:
         raise UserError(f"{failed} of {len(paths)} images can't be read or processed; see above")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.on_disk import check_data, set_data_root
-from ..engine.atomic import make_folder, write_atomically
+from ..engine.atomic import make_folder, write_json
 from ..errors import UserError
 from .config import choose_work_dir, read_config
 from .training import build_runner, set_loader_defaults
@@ -41,8 +40,7 @@ def test(args: Namespace) -> dict[str, float]:
     if is_main_process():
         print_scores(scores, args.checkpoint)
         if out and out.suffix == ".json":
-            text = json.dumps(scores, indent=1, default=float) + "\n"
-            write_atomically(out, text.encode())
+            write_json(out, scores)
     return scores
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmengine.fileio import LocalBackend, register_backend
 
 from ..errors import UserError
+
+if TYPE_CHECKING:  # slow to import
+    from matplotlib.figure import Figure
 
 ATOMIC = "vit_backbones.atomic"
 PARTIAL_SUFFIX = ".partial"
@@ -40,6 +46,18 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             with suppress(OSError):  # the first error is the one to tell
                 partial.unlink(missing_ok=True)
             raise
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """``content`` as JSON, atomically; what JSON doesn't know becomes a float."""
+    write_atomically(path, (json.dumps(content, indent=1, default=float) + "\n").encode())
+
+
+def write_figure(path: str | Path, figure: Figure, dpi: int | None = None) -> None:
+    """A picture as PNG, atomically."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi or "figure")
+    write_atomically(path, picture.getbuffer())
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .linear import has_hooks
+
 
 class DropPath(nn.Module):
     """Stochastic depth per sample (Huang et al. 2016): in training, the residual branch of a random
@@ -29,27 +31,34 @@ class DropPath(nn.Module):
         mask = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
         return x * (mask / keep)
 
-    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
-        """``x + self(branch(x))`` for a branch that treats samples apart and keeps their shape; it
-        isn't computed for samples that drop it."""
-        if self.rate == 0.0 or not self.training:
-            return x + branch(x)
-        if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level():
-            return x + self(branch(x))  # a graph has one shape, whatever is drawn
-        keep = 1.0 - self.rate
-        kept = torch.rand(x.shape[0], device="cpu") < keep  # so that no device is waited for
-        # One sample stays, times zero, where all are dropped: parameters keep their gradients.
-        rows = kept.nonzero().flatten() if kept.any() else kept.new_zeros(1, dtype=torch.long)
-        factor = float(kept.any()) / keep
-        if len(rows) == x.shape[0]:
-            return torch.add(x, branch(x), alpha=factor)
-        rows = rows.to(x.device, non_blocking=True)
-        added = branch(x.index_select(0, rows))
-        dtype = torch.promote_types(x.dtype, added.dtype)  # under autocast they may differ
-        return x.to(dtype).index_add(0, rows, added.to(dtype), alpha=factor)
-
     def extra_repr(self) -> str:
         return f"rate={self.rate:.3g}"
+
+
+def add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], drop_path: nn.Module) -> Tensor:
+    """``x + drop_path(branch(x))`` for a branch that treats samples apart and keeps their shape; it
+    isn't computed for samples that drop it."""
+    is_plain = type(drop_path) is DropPath and not has_hooks(drop_path)
+    if is_plain and (drop_path.rate == 0.0 or not drop_path.training):
+        return x + branch(x)
+    if (
+        not is_plain
+        or torch.compiler.is_compiling()  # a graph has one shape, whatever is drawn
+        or torch._C._functorch.maybe_current_level()
+        or x.shape[0] == 0
+    ):
+        return x + drop_path(branch(x))
+    keep = 1.0 - drop_path.rate
+    kept = torch.rand(x.shape[0], device="cpu") < keep  # so that no device is waited for
+    # One sample stays, times zero, where all are dropped: parameters keep their gradients.
+    rows = kept.nonzero().flatten() if kept.any() else kept.new_zeros(1, dtype=torch.long)
+    factor = float(kept.any()) / keep
+    if len(rows) == x.shape[0]:
+        return torch.add(x, branch(x), alpha=factor)
+    rows = rows.to(x.device, non_blocking=True)
+    added = branch(x.index_select(0, rows))
+    dtype = torch.promote_types(x.dtype, added.dtype)  # under autocast they may differ
+    return x.to(dtype).index_add(0, rows, added.to(dtype), alpha=factor)
 
 
 class PatchDrop(nn.Module):

@@ -45,12 +45,11 @@ def pool_tokens(
 ) -> tuple[Tensor, tuple[int, int]]:
     """Pool the patches among tokens (B, P + h * w, C); the P prefix tokens stay as they are. Also
     the new grid."""
-    B, N, C = x.shape
-    prefix = N - grid[0] * grid[1]
+    prefix = x.shape[1] - grid[0] * grid[1]
     # channels stay innermost: the map is a view, and so are the tokens of the result
     patches = x[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2)
     pooled = pooling(patches, weight).permute(0, 2, 3, 1)
-    tokens = pooled.reshape(B, -1, C)
+    tokens = pooled.flatten(1, 2)
     if prefix:
         tokens = torch.cat([x[:, :prefix], tokens], dim=1)
     return tokens, (pooled.shape[1], pooled.shape[2])

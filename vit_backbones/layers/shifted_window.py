@@ -95,7 +95,8 @@ def split_windows(x: Tensor, plan: WindowPlan) -> Tensor:
 
 def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
     """(B * windows, N, C) -> tokens of the map (B, h * w, C); the padding is dropped."""
-    return _take(windows.reshape(batch, -1, windows.shape[-1]), plan.join, plan.split)
+    slots = windows.reshape(batch, len(plan.split.index), windows.shape[-1])
+    return _take(slots, plan.join, plan.split)
 
 
 def blank_slots(plan: WindowPlan) -> Tensor | None:
@@ -116,7 +117,8 @@ def _take_rows(x: Tensor, index: Tensor, blank: Tensor) -> Tensor:
     """(B, n, C) -> (B, m, C)."""
     B, n, C = x.shape
     rows = flat_rows(index, B, n)
-    return x.reshape(B * n, C).index_select(0, rows).reshape(B, -1, C).index_fill_(1, blank, 0.0)
+    taken = x.reshape(B * n, C).index_select(0, rows)
+    return taken.reshape(B, len(index), C).index_fill_(1, blank, 0.0)
 
 
 def flat_rows(index: Tensor, batch: int, n: int) -> Tensor:
