@@ -4,19 +4,16 @@ It starts from the classifier that vit_many_digits.py trains. The encoder is the
 patches of 8 pixels in place of 4, as in mask_rcnn_vit_digits.py.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_det.py", "_base_/schedules/digit_scenes.py"]
+_base_ = [
+    "_base_/models/detr.py",
+    "_base_/datasets/digit_scenes_det.py",
+    "_base_/schedules/digit_scenes.py",
+]
 
 width = 128
-attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
-ffn = dict(
-    embed_dims=width,
-    feedforward_channels=2 * width,
-    num_fcs=2,
-    ffn_drop=0.0,
-    act_cfg=dict(type="ReLU", inplace=True),
-)
+attention = dict(embed_dims=width, num_heads=4, dropout=0.0)
+ffn = dict(embed_dims=width, feedforward_channels=2 * width, ffn_drop=0.0)
 model = dict(
-    type="DETR",
     num_queries=20,
     data_preprocessor=_base_.data_preprocessor,
     backbone=dict(
@@ -29,48 +26,16 @@ model = dict(
         out_type="featmap",
         init_cfg=dict(type="Pretrained", checkpoint="work_dirs/vit_many_digits"),
     ),
-    neck=dict(
-        type="ChannelMapper",
-        in_channels=[64],
-        kernel_size=1,
-        out_channels=width,
-        act_cfg=None,
-        norm_cfg=None,
-        num_outs=1,
-    ),
+    neck=dict(in_channels=[64], out_channels=width),
     encoder=dict(num_layers=1, layer_cfg=dict(self_attn_cfg=attention, ffn_cfg=ffn)),
     decoder=dict(
         num_layers=3,
         layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
-        return_intermediate=True,
     ),
     # in patches, with waves from 6 of them on: the usual one, of the whole image and longer, tells
     # the places of so small a map hardly apart
     positional_encoding=dict(num_feats=width // 2, normalize=False, temperature=100),
-    bbox_head=dict(
-        type="DETRHead",
-        num_classes=10,
-        embed_dims=width,
-        loss_cls=dict(
-            type="CrossEntropyLoss",
-            bg_cls_weight=0.1,
-            use_sigmoid=False,
-            loss_weight=1.0,
-            class_weight=1.0,
-        ),
-        loss_bbox=dict(type="L1Loss", loss_weight=5.0),
-        loss_iou=dict(type="GIoULoss", loss_weight=2.0),
-    ),
-    train_cfg=dict(
-        assigner=dict(
-            type="HungarianAssigner",
-            match_costs=[
-                dict(type="ClassificationCost", weight=1.0),
-                dict(type="BBoxL1Cost", weight=5.0, box_format="xywh"),
-                dict(type="IoUCost", iou_mode="giou", weight=2.0),
-            ],
-        )
-    ),
+    bbox_head=dict(num_classes=10, embed_dims=width),
     test_cfg=dict(max_per_img=20),
 )
 

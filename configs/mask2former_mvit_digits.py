@@ -6,28 +6,19 @@ of the classifier's images. The learning rate is for two processes, tools/dist_t
 configs/mask2former_mvit_digits.py 2.
 """
 
-_base_ = ["_base_/datasets/digit_scenes_masks.py", "_base_/schedules/digit_scenes.py"]
+_base_ = [
+    "_base_/models/mask2former_coco.py",
+    "_base_/datasets/digit_scenes_masks.py",
+    "_base_/schedules/digit_scenes.py",
+]
 
 width = 64
-attention = dict(embed_dims=width, num_heads=4, dropout=0.0, batch_first=True)
-ffn = dict(
-    embed_dims=width,
-    feedforward_channels=4 * width,
-    num_fcs=2,
-    ffn_drop=0.0,
-    act_cfg=dict(type="ReLU", inplace=True),
-)
+attention = dict(embed_dims=width, num_heads=4)
+ffn = dict(embed_dims=width, feedforward_channels=4 * width)
+positional_encoding = dict(num_feats=width // 2)
+classes = dict(num_things_classes=10, num_stuff_classes=0)
 model = dict(
-    type="Mask2Former",
-    data_preprocessor=dict(
-        type="DetDataPreprocessor",
-        mean=[127.5] * 3,
-        std=[127.5] * 3,
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-        pad_mask=True,
-        mask_pad_value=0,
-    ),
+    data_preprocessor=dict(_base_.data_preprocessor, pad_mask=True, _delete_=True),
     backbone=dict(
         type="vit_backbones.MViT",
         arch="mvitv2_t",
@@ -43,80 +34,32 @@ model = dict(
         init_cfg=dict(type="Pretrained", checkpoint="work_dirs/mvit_digits"),
     ),
     panoptic_head=dict(
-        type="Mask2FormerHead",
         in_channels=[32, 64],
         strides=[4, 8],
         feat_channels=width,
         out_channels=width,
-        num_things_classes=10,
-        num_stuff_classes=0,
         num_queries=20,
         num_transformer_feat_level=1,
         pixel_decoder=dict(
-            type="MSDeformAttnPixelDecoder",
             num_outs=1,
-            norm_cfg=dict(type="GN", num_groups=8),
-            act_cfg=dict(type="ReLU"),
+            norm_cfg=dict(num_groups=8),
             encoder=dict(
                 num_layers=1,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(**attention, num_levels=1, num_points=4), ffn_cfg=ffn
-                ),
+                layer_cfg=dict(self_attn_cfg=dict(**attention, num_levels=1), ffn_cfg=ffn),
             ),
-            positional_encoding=dict(num_feats=width // 2, normalize=True),
+            positional_encoding=positional_encoding,
         ),
-        enforce_decoder_input_project=False,
-        positional_encoding=dict(num_feats=width // 2, normalize=True),
+        positional_encoding=positional_encoding,
         transformer_decoder=dict(
-            return_intermediate=True,
             num_layers=3,
             layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
-            init_cfg=None,
         ),
-        loss_cls=dict(
-            type="CrossEntropyLoss",
-            use_sigmoid=False,
-            loss_weight=4.0,
-            reduction="mean",
-            class_weight=[1.0] * 10 + [0.1],
-        ),
-        loss_mask=dict(
-            type="CrossEntropyLoss", use_sigmoid=True, reduction="mean", loss_weight=5.0
-        ),
-        loss_dice=dict(
-            type="DiceLoss",
-            use_sigmoid=True,
-            activate=True,
-            reduction="mean",
-            naive_dice=True,
-            eps=1.0,
-            loss_weight=5.0,
-        ),
+        loss_cls=dict(loss_weight=4.0, class_weight=[1.0] * 10 + [0.1]),
+        **classes,
     ),
-    panoptic_fusion_head=dict(
-        type="MaskFormerFusionHead",
-        num_things_classes=10,
-        num_stuff_classes=0,
-        loss_panoptic=None,
-        init_cfg=None,
-    ),
-    train_cfg=dict(
-        num_points=1024,
-        oversample_ratio=3.0,
-        importance_sample_ratio=0.75,
-        assigner=dict(
-            type="HungarianAssigner",
-            match_costs=[
-                dict(type="ClassificationCost", weight=2.0),
-                dict(type="CrossEntropyLossCost", weight=5.0, use_sigmoid=True),
-                dict(type="DiceCost", weight=5.0, pred_act=True, eps=1.0),
-            ],
-        ),
-        sampler=dict(type="MaskPseudoSampler"),
-    ),
-    test_cfg=dict(
-        panoptic_on=False, semantic_on=False, instance_on=True, max_per_image=20, iou_thr=0.8
-    ),
+    panoptic_fusion_head=classes,
+    train_cfg=dict(num_points=1024),
+    test_cfg=dict(max_per_image=20, filter_low_score=False),
 )
 
 val_evaluator = dict(metric=["segm"])

@@ -1,6 +1,6 @@
 """A small MViTv2 on handwritten digits: no download, no GPU, a few minutes on two cores.
 
-Patches every 2 of 16x16 pixels, then maps of 8x8 and 4x4; the rest as vit_digits.py.
+Patches every 2 of 16x16 pixels, then maps of 8x8 and 4x4; the rest as swin_digits.py.
 """
 
 _base_ = ["swin_digits.py"]

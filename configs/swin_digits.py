@@ -1,6 +1,7 @@
 """A small Swin on handwritten digits: no download, no GPU, a few minutes on two cores.
 
-Patches of 2x2 in 16x16 pixels, windows of 4 on maps of 8x8, 4x4 and 2x2; the rest as vit_digits.py.
+Patches of 2x2 in 16x16 pixels, windows of 4 on maps of 8x8, 4x4 and 2x2. Trained as vit_digits.py,
+for more epochs of smaller batches, and on more varied digits.
 """
 
 _base_ = ["vit_digits.py"]

@@ -6,7 +6,7 @@ configs/swinv2/swinv2_tiny_patch4_window8_256.yaml; the rest as swin_t_imagenet.
 
 _base_ = ["swin_t_imagenet.py"]
 
-model = dict(backbone=dict(arch="swinv2_t", drop_path_rate=0.2))
+model = dict(backbone=dict(arch="swinv2_t"))
 
 train_pipeline, test_pipeline = _base_.train_pipeline, _base_.test_pipeline
 train_pipeline[1].scale = 256

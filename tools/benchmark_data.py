@@ -8,7 +8,7 @@ Without --data-root the images are made up: JPEGs of ImageNet's usual size.
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from vit_backbones.cli.config import Options
+from vit_backbones.cli.config import add_cfg_options
 from vit_backbones.cli.data_loading import study
 from vit_backbones.cli.mistakes import run
 
@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="[16]")
     parser.add_argument("--seconds", type=float, default=10, help="of loading [10]")
     parser.add_argument("--steps", type=int, default=3, help="of training [3]")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE", help="of the config"
-    )
+    add_cfg_options(parser)
     study(parser.parse_args())
 
 

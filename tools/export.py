@@ -14,6 +14,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from vit_backbones.checkpoint.exporting import FORMATS
 from vit_backbones.cli.exporting import run_export
 from vit_backbones.cli.mistakes import run
+from vit_backbones.cli.model_info import parse_with_settings
 
 
 def main() -> None:
@@ -43,11 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--out", metavar="FILE", help="[NAME.onnx or NAME.pt2]")
     parser.add_argument("--force", action="store_true", help="replace FILE where it exists")
-    # options that take several words would swallow a setting after them
-    settings = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    args = parser.parse_args([word for word in sys.argv[1:] if word not in settings])
-    args.settings = settings
-    run_export(args)
+    run_export(parse_with_settings(parser, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 from vit_backbones.cli.mistakes import run
-from vit_backbones.cli.model_info import show
+from vit_backbones.cli.model_info import parse_with_settings, show
 
 
 def main() -> None:
@@ -30,11 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--list", nargs="?", const="*", metavar="PATTERN", help="list the presets, or some of them"
     )
-    # options that take several words would swallow a setting after them
-    settings = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-    args = parser.parse_args([word for word in sys.argv[1:] if word not in settings])
-    args.settings = settings
-    show(args)
+    show(parse_with_settings(parser, sys.argv[1:]))
 
 
 if __name__ == "__main__":

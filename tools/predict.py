@@ -6,7 +6,7 @@ python tools/predict.py configs/vit_digits.py CHECKPOINT IMAGE... --out pictures
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from vit_backbones.cli.config import Options
+from vit_backbones.cli.config import add_cfg_options
 from vit_backbones.cli.mistakes import run
 from vit_backbones.cli.prediction import predict
 
@@ -24,7 +24,7 @@ def main() -> None:
         "--score-thr", type=float, default=0.3, metavar="S", help="leave out objects below [0.3]"
     )
     parser.add_argument("--device", help="as 'cpu' or 'cuda:0' [cuda where there is one]")
-    parser.add_argument("--cfg-options", nargs="+", action=Options, metavar="KEY=VALUE")
+    add_cfg_options(parser)
     predict(parser.parse_args())
 
 

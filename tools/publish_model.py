@@ -9,7 +9,7 @@ The files' names end with the start of their SHA-256, which is verified when the
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from vit_backbones.cli.config import Options
+from vit_backbones.cli.config import add_cfg_options
 from vit_backbones.cli.mistakes import run
 from vit_backbones.cli.publishing import run_publishing
 
@@ -21,13 +21,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--encoder", action="store_true", help="the encoder without neck and head")
     parser.add_argument("--force", action="store_true", help="replace what was published in DIR")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=Options,
-        metavar="KEY=VALUE",
-        help="settings of the config to replace, as a.b=1",
-    )
+    add_cfg_options(parser)
     run_publishing(parser.parse_args())
 
 

@@ -4,6 +4,9 @@
 here, after ``custom_imports = dict(imports=['vit_backbones'])``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmengine import registry as root
 
 SCOPE = "vit_backbones"
@@ -23,3 +26,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS)
 STRATEGIES = _child(root.STRATEGIES)
 TRANSFORMS = _child(root.TRANSFORMS)
 VISUALIZERS = _child(root.VISUALIZERS)
+
+
+def type_name(node: Any) -> str:
+    """``type`` of a module's config without scope, given as a name or a class; '' for none."""
+    kind = node.get("type", "") if isinstance(node, Mapping) else ""
+    return kind.rsplit(".", 1)[-1] if isinstance(kind, str) else kind.__name__

@@ -9,7 +9,8 @@ import torch
 
 from tests.parity import random_images, randomize
 from vit_backbones import UserError
-from vit_backbones.backbones.base import Backbone, resolve_indices, to_pair
+from vit_backbones.arguments import to_pair
+from vit_backbones.backbones.base import Backbone, resolve_indices
 from vit_backbones.registry import MODELS
 
 import mmdet.registry  # isort: skip  # after vit_backbones, which repairs them

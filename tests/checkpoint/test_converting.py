@@ -77,6 +77,7 @@ def test_there_and_back_no_bit_changes(name, target, tmp_path) -> None:
     path = tmp_path / ("folder" if target == "huggingface" else "file.safetensors")
     convert(encoder.state_dict(), path, target, encoder=tiny(name), preprocessing=PREPROCESSING)
     assert find_encoder(path).type == type(encoder).__name__  # by the file alone
+    assert find_encoder({"state_dict": encoder.state_dict()}).type == type(encoder).__name__
     assert not load_checkpoint(back, path, quiet=True).unfilled
     own, found = encoder.state_dict(), back.state_dict()
     if (name, target) == ("dinov2_s14_reg", "timm"):  # which has the sum of these two alone

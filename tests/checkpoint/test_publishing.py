@@ -19,6 +19,7 @@ from vit_backbones import UserError, load_checkpoint
 from vit_backbones.checkpoint import publishing
 from vit_backbones.checkpoint.from_config import build_encoder, build_model
 from vit_backbones.checkpoint.publishing import model_name, publish
+from vit_backbones.checkpoint.run_record import data_set_of
 from vit_backbones.cli.config import read_config
 
 DATE = datetime.date(2026, 11, 21)
@@ -191,6 +192,11 @@ def test_names() -> None:
     assert model_name(cfg, True, DATE) == "vit_digits_encoder_20261121"
     cfg.train_dataloader.dataset.type = "mmdet.CocoDataset"
     assert model_name(cfg, False, DATE) == "vit_digits_coco_20261121"
+    from mmdet.datasets import CocoDataset
+
+    cfg.train_dataloader.dataset.type = CocoDataset  # mmengine's configs in Python have classes
+    assert model_name(cfg, False, DATE) == "vit_digits_coco_20261121"
+    assert data_set_of(cfg.train_dataloader) == "CocoDataset (train)"
 
 
 BACKBONE = """

@@ -22,10 +22,11 @@ def keep_threads():
 
 def test_a_comparison_is_printed_and_saved(tmp_path: Path) -> None:
     saved = ["--json", tmp_path / "all.json", "--plot", tmp_path / "plot.png"]
-    words = ["--models", "swin_t", "--size", 64, "--batch", 1, "--rounds", 2, *TINY, *saved]
+    words = ["--models", "swin_t", "--size", 64, "--batch", 1, "--rounds", 2]
+    words += ["--settings", "in_channels=1", *TINY[1:], *saved]
     result = command("benchmark", *words, "--peers", "timm", "--mode", "train", "--markdown")
     assert result.status == 0, result.err
-    assert "swin_t, embed_dims=32, depths=(1, 1), window_size=4, training step, 64x64" in result.out
+    assert "swin_t, in_channels=1, embed_dims=32, depths=(1, 1), window_size=4, " in result.out
     assert "| vit_backbones | " in result.out and "| timm | " in result.out
     assert "Made by `python tools/benchmark.py --models swin_t --size 64" in result.out
     run = json.loads((tmp_path / "all.json").read_text())

@@ -109,6 +109,15 @@ def test_pretrained_weights_are_the_encoders(tmp_path):
     assert init_cfg == dict(type="Pretrained", checkpoint=str(file))
 
 
+@pytest.mark.parametrize("backbone", [None, "vit_ti16"])
+def test_pretrained_may_be_fetched_later_or_a_folder(tmp_path, backbone):
+    init_cfg = config(pretrained="hf://org/name", backbone=backbone).model.backbone.init_cfg
+    assert init_cfg == dict(type="Pretrained", checkpoint="hf://org/name")
+    torch.save({"cls_token": torch.zeros(1, 1, 64)}, tmp_path / "best_top1_epoch_1.pth")
+    init_cfg = config(pretrained=str(tmp_path), backbone=backbone).model.backbone.init_cfg
+    assert init_cfg == dict(type="Pretrained", checkpoint=str(tmp_path))
+
+
 def test_compile_goes_for_the_encoder():
     class Model(torch.nn.Module):
         def __init__(self):

@@ -54,7 +54,7 @@ def test_a_checkpoint_saved_after_a_validation_holds_its_own_epoch(tmp_path):
 
 def test_checkpoints_go_through_the_backend_that_was_asked_for(tmp_path, monkeypatch):
     written = []
-    put = "vit_backbones.engine.atomic.AtomicBackend.put"
+    put = "vit_backbones.files.AtomicBackend.put"
     monkeypatch.setattr(put, lambda self, obj, filepath: written.append(Path(filepath).name))
     run(tmp_path, epochs=2, **{"val_evaluator.scores": [50.0, 40.0]})
     assert written == ["best_accuracy_top1_epoch_1.pth", "epoch_1.pth", "epoch_2.pth"]

@@ -24,7 +24,7 @@ from tests.engine.toy import (
     weights,
 )
 from vit_backbones import UserError
-from vit_backbones.engine import atomic
+from vit_backbones import files as whole_files
 from vit_backbones.engine.checkpoint_hook import find_checkpoint, is_complete
 
 KEEP_ONE = {"default_hooks.checkpoint.max_keep_ckpts": 1}
@@ -73,7 +73,7 @@ class KillPoints:
                     os.kill(os.getpid(), signal.SIGKILL)
                 self.file.write(data)
 
-        atomic.open = HalfWritten
+        whole_files.open = HalfWritten
         os.fsync = step("flush", lambda descriptor: None)
         os.replace = step("rename", os.replace)
         os.remove = step("remove", os.remove)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers import image_utils
 
 from tests.swap.test_swap import DINO, MASK_RCNN, RESNET, UPERNET, swapped
 from vit_backbones import list_backbones, swap_backbone
@@ -46,6 +47,16 @@ def test_normalisation_beside_the_model():
 
 def test_every_preset_has_a_normalisation():
     assert {published_normalisation(name) for name in list_backbones()} == {IMAGENET, HALF, CLIP}
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [(IMAGENET, "IMAGENET_DEFAULT"), (HALF, "IMAGENET_STANDARD"), (CLIP, "OPENAI_CLIP")],
+)
+def test_normalisations_are_transformers_own(ours, theirs):
+    for name in ("MEAN", "STD"):
+        values = [255 * v for v in getattr(image_utils, f"{theirs}_{name}")]
+        assert getattr(ours, name.lower()) == pytest.approx(values, rel=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,33 +13,36 @@ from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..arguments import is_integer
 from ..errors import UserError, nearest
 from .presets import get_preset
 
 Arch = TypeVar("Arch")
-# arguments of every encoder that stand beside ``arch``
-OPTIONS = ("out_indices", "out_type", "frozen_stages", "with_cp", "init_cfg")
 
 
 def resolve_arch(
-    arch_class: type[Arch], model: str, arch: str | Mapping[str, Any], settings: Mapping
+    arch_class: type[Arch],
+    encoder: type[Backbone],
+    arch: str | Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> Arch:
-    """The architecture: a preset or a dict, then single settings on top of it.
+    """The architecture: a preset or a dict, then single settings on top of it; checked.
 
     Args:
         arch_class: Dataclass whose fields are the settings of this type of encoder, with defaults.
-        model: Class name of the encoder, to look in the right part of the table and for messages.
+        encoder: Class of the encoder.
         arch: Name of a preset, or a dict of settings.
         settings: Keyword arguments given beside ``arch``; they win over it.
 
     Raises:
-        UserError: ``arch`` is no preset of this type, or a setting has an unknown name.
+        UserError: ``arch`` is no preset of this type, or a setting has an unknown name or can't
+            work.
     """
     if isinstance(arch, str):
         preset = get_preset(arch)
-        if preset.type != model:
+        if preset.type != encoder.__name__:
             raise UserError(
-                f"preset '{arch}' is a {preset.type}, not a {model}; "
+                f"preset '{arch}' is a {preset.type}, not a {encoder.__name__}; "
                 f"use type='vit_backbones.{preset.type}'"
             )
         base = dict(preset.settings)
@@ -47,42 +51,20 @@ def resolve_arch(
     else:
         raise UserError(f"arch must be a preset's name or a dict of settings, not {arch!r}")
     known = [field.name for field in dataclasses.fields(arch_class)]
+    arguments = inspect.signature(encoder.__init__).parameters.values()
+    options = [a.name for a in arguments if a.kind is a.KEYWORD_ONLY]
     for name in (*base, *settings):
-        if name in base and name in OPTIONS:
+        if name in base and name in options:
             raise UserError(f"'{name}' is no part of arch: give it beside arch, not inside")
         if name not in known:
             raise UserError(
-                f"{model} has no setting '{name}'{nearest(name, [*known, *OPTIONS]) or '.'} "
+                f"{encoder.__name__} has no setting '{name}'"
+                f"{nearest(name, [*known, *options]) or '.'} "
                 f"Its settings: {', '.join(known)}"
             )
-    return arch_class(**{**base, **settings})
-
-
-def to_pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
-    """``value`` as (height, width), both positive; one number is both.
-
-    Raises:
-        UserError: It is neither a positive integer nor two of them.
-    """
-    pair = tuple(value) if isinstance(value, Sequence) else (value,)
-    pair = pair * 2 if len(pair) == 1 else pair
-    if len(pair) != 2 or not all(is_integer(v) and v > 0 for v in pair):
-        raise UserError(f"{name} must be a positive integer or two (height, width), not {value!r}")
-    return pair
-
-
-def is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    return is_integer(value) or isinstance(value, float)
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Raise a UserError unless ``rate`` is a probability below 1."""
-    if not is_number(rate) or not 0 <= rate < 1:
-        raise UserError(f"{name} must be at least 0 and less than 1, not {rate!r}")
+    resolved = arch_class(**{**base, **settings})
+    resolved.check()
+    return resolved
 
 
 def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tuple[int, ...]:
@@ -105,6 +87,16 @@ def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tupl
     if len(set(resolved)) < len(resolved):
         raise UserError(f"out_indices {indices!r} names a {unit} twice")
     return tuple(sorted(resolved))
+
+
+def init_linear_layers(encoder: nn.Module) -> None:
+    """Truncated normal of deviation 0.02, zero biases: DeiT's code, and Swin's and MViT's after
+    it."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class Backbone(BaseModule):

@@ -15,7 +15,7 @@ from ..layers.mlp import Mlp
 from ..layers.pooling_attention import Pooling, PoolingAttention, pool_tokens
 from ..layers.position import resize_pos_embed
 from ..registry import MODELS
-from .base import Backbone, resolve_arch, resolve_indices
+from .base import Backbone, init_linear_layers, resolve_arch, resolve_indices
 from .mvit_arch import BlockPlan, MViTArch
 from .out_types import format_tokens, resolve_out_type
 
@@ -115,8 +115,7 @@ class MViT(Backbone):
         **settings: Any,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        arch = resolve_arch(MViTArch, "MViT", arch, settings)
-        arch.check()
+        arch = resolve_arch(MViTArch, MViT, arch, settings)
         self.arch = arch
         stages, dims = len(arch.depths), arch.out_dims
         self.in_channels = arch.in_channels
@@ -196,11 +195,7 @@ class MViT(Backbone):
     def _init_parameters(self) -> None:
         """Truncated normal of deviation 0.02 for linear layers and positions, zero biases (the
         authors' code)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        init_linear_layers(self)
         for name, parameter in self.named_parameters():
             if "pos" in name.split(".")[-1] or name == "cls_token":
                 nn.init.trunc_normal_(parameter, std=0.02)
@@ -208,7 +203,7 @@ class MViT(Backbone):
     def frozen_parts(self) -> list[nn.Module | nn.Parameter]:
         k, ends = self.frozen_stages, self.arch.stage_ends
         parts: list = [self.patch_embed]
-        parts += [p for name, p in self.named_parameters(recurse=False)]
+        parts += self.parameters(recurse=False)
         parts += self.blocks[: ends[k - 1] + 1] if k else []
         parts += [getattr(self, self._norm_name(i)) for i in self.out_indices if i < k]
         return parts

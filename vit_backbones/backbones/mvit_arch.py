@@ -6,10 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..arguments import (
+    check_mlp_ratio,
+    check_positive,
+    check_positive_number,
+    check_rate,
+    is_integer,
+    to_pair,
+)
 from ..errors import UserError
 from ..layers.pooling_attention import Pooling
 from ..layers.position import PosInterpolation, check_interpolation
-from .base import check_rate, to_pair
 
 POOL_MODES = ("conv", "max", "avg")
 POS_EMBEDS = ("none", "joint", "separate")
@@ -174,9 +181,9 @@ class MViTArch:
             "patch_stride",
             "kv_stride",
         ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name} must be a positive integer, not {value!r}")
+            check_positive(name, getattr(self, name))
+        check_mlp_ratio(self.mlp_ratio, self.embed_dims)
+        check_positive_number("norm_eps", self.norm_eps)
         self._check_depths()
         if self.embed_dims % self.num_heads:
             raise UserError(
@@ -196,11 +203,8 @@ class MViTArch:
 
     def _check_depths(self) -> None:
         depths = self.depths
-        if (
-            isinstance(depths, int | str)
-            or not depths
-            or any(not isinstance(d, int) or d < 1 for d in depths)
-        ):
+        is_sequence = isinstance(depths, Sequence) and not isinstance(depths, str)
+        if not is_sequence or not depths or any(not is_integer(d) or d < 1 for d in depths):
             raise UserError(
                 f"depths must be positive integers, the blocks of each stage, not {depths!r}"
             )
@@ -211,7 +215,7 @@ class MViTArch:
                 f"pool_mode must be one of {', '.join(POOL_MODES)}, not {self.pool_mode!r}"
             )
         kernel = self.pool_kernel
-        if kernel is not None and (not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0):
+        if kernel is not None and (not is_integer(kernel) or kernel < 1 or kernel % 2 == 0):
             raise UserError(f"pool_kernel must be an odd positive integer or None, not {kernel!r}")
         if self.kv_stride & (self.kv_stride - 1):
             raise UserError(
@@ -228,7 +232,7 @@ class MViTArch:
 
     def _check_window(self) -> None:
         window = self.window_size
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        if not is_integer(window) or window < 1:
             raise UserError(f"window_size must be a positive integer or None, not {window!r}")
         if self.cls_token:
             raise UserError(

@@ -15,7 +15,9 @@ class Normalisation(NamedTuple):
 
 IMAGENET = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 HALF = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-CLIP = Normalisation((122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321375, 70.3231455))
+CLIP = Normalisation(
+    (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)
+)
 
 # Patterns of presets, first match counts.
 NORMALISATIONS: dict[str, Normalisation] = {

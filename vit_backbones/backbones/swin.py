@@ -18,7 +18,7 @@ from ..layers.position import resize_pos_embed
 from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_windows
 from ..layers.shifted_window_attention import CosineWindowAttention, TableWindowAttention
 from ..registry import MODELS
-from .base import Backbone, resolve_arch, resolve_indices
+from .base import Backbone, init_linear_layers, resolve_arch, resolve_indices
 from .out_types import to_map
 from .swin_arch import SwinArch
 
@@ -150,8 +150,7 @@ class SwinTransformer(Backbone):
         **settings: Any,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        arch = resolve_arch(SwinArch, "SwinTransformer", arch, settings)
-        arch.check()
+        arch = resolve_arch(SwinArch, SwinTransformer, arch, settings)
         self.arch = arch
         stages = len(arch.depths)
         self.in_channels = arch.in_channels
@@ -229,12 +228,9 @@ class SwinTransformer(Backbone):
     def _init_parameters(self) -> None:
         """As the authors' code: truncated normal of deviation 0.02, zero biases; in version 2 each
         residual branch ends in a norm that starts at zero."""
+        init_linear_layers(self)
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, SwinBlock) and module.post_norm:
+            if isinstance(module, SwinBlock) and module.post_norm:
                 nn.init.zeros_(module.norm1.weight)
                 nn.init.zeros_(module.norm2.weight)
         if self.absolute_pos_embed is not None:

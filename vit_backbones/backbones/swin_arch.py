@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..arguments import check_mlp_ratio, check_positive, check_rate, is_integer, to_pair
 from ..errors import UserError
-from .base import check_rate, to_pair
 
 
 @dataclass
@@ -91,8 +91,7 @@ class SwinArch:
         if self.version not in (1, 2):
             raise UserError(f"version must be 1 (Swin) or 2 (Swin v2), not {self.version!r}")
         for name in ("embed_dims", "patch_size", "in_channels"):
-            if not _is_count(getattr(self, name), 1):
-                raise UserError(f"{name} must be a positive integer, not {getattr(self, name)!r}")
+            check_positive(name, getattr(self, name))
         if not _is_sequence(self.depths) or not self.depths:
             raise UserError(f"depths must be the blocks of each stage, not {self.depths!r}")
         self._check_per_stage("depths", self.depths, 1)
@@ -104,10 +103,7 @@ class SwinArch:
                 "pretrained_window_sizes is for version 2; version 1 resizes its bias tables when "
                 "weights with other windows are loaded"
             )
-        if isinstance(self.mlp_ratio, bool) or not self.embed_dims * self.mlp_ratio >= 1:
-            raise UserError(
-                f"mlp_ratio must be positive and leave the MLP some width, not {self.mlp_ratio!r}"
-            )
+        check_mlp_ratio(self.mlp_ratio, self.embed_dims)
         for name in ("drop_rate", "attn_drop_rate", "drop_path_rate"):
             check_rate(name, getattr(self, name))
         to_pair(self.img_size, "img_size")
@@ -130,7 +126,7 @@ class SwinArch:
     def _check_per_stage(self, name: str, value: Any, least: int) -> None:
         stages = len(self.depths)
         values = list(value) if _is_sequence(value) else [value] * stages
-        if len(values) != stages or not all(_is_count(v, least) for v in values):
+        if len(values) != stages or not all(is_integer(v) and v >= least for v in values):
             raise UserError(
                 f"{name} must be an integer of at least {least}, or one for each of the {stages} "
                 f"stages, not {value!r}"
@@ -142,7 +138,3 @@ class SwinArch:
 
 def _is_sequence(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

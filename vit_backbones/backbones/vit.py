@@ -17,7 +17,7 @@ from ..layers.position import resize_pos_embed, sincos_2d, sinusoid_1d
 from ..layers.rope import RotaryEmbedding2D
 from ..layers.scale import LayerScale
 from ..registry import MODELS
-from .base import Backbone, resolve_arch, resolve_indices
+from .base import Backbone, init_linear_layers, resolve_arch, resolve_indices
 from .out_types import format_tokens, resolve_out_type
 from .vit_arch import ViTArch
 from .vit_loading import adapt_position_on_load
@@ -95,8 +95,7 @@ class VisionTransformer(Backbone):
         **settings: Any,
     ) -> None:
         super().__init__(frozen_stages, with_cp, init_cfg)
-        arch = resolve_arch(ViTArch, "VisionTransformer", arch, settings)
-        arch.check()
+        arch = resolve_arch(ViTArch, VisionTransformer, arch, settings)
         self.arch = arch
         self.in_channels = arch.in_channels
         self.embed_dims = dim = arch.embed_dims
@@ -225,11 +224,7 @@ class VisionTransformer(Backbone):
 
     def _init_parameters(self) -> None:
         """Truncated normal of deviation 0.02, zero biases (DeiT's code)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        init_linear_layers(self)
         for parameter in (self.cls_token, self.reg_token, self.pos_embed):
             if parameter is not None and parameter.requires_grad:
                 nn.init.trunc_normal_(parameter, std=0.02)

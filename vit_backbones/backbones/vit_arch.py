@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..arguments import (
+    check_mlp_ratio,
+    check_positive,
+    check_positive_number,
+    check_rate,
+    is_integer,
+    is_number,
+    to_pair,
+)
 from ..errors import UserError, nearest
 from ..layers.attention_kinds import ATTENTIONS, attention_options, check_attention
 from ..layers.position import PosInterpolation, check_interpolation
-from .base import check_rate, is_integer, is_number, to_pair
 
 POSITIONS = ("none", "learned", "sinusoid1d", "sincos2d", "rope2d", "decomposed")
 MLPS = ("gelu", "quick_gelu", "swiglu")
@@ -148,9 +156,7 @@ class ViTArch:
     def check(self) -> None:
         """Raise a UserError where the settings can't work, in words."""
         for name in ("embed_dims", "depth", "in_channels"):
-            value = getattr(self, name)
-            if not is_integer(value) or value < 1:
-                raise UserError(f"{name} must be a positive integer, not {value!r}")
+            check_positive(name, getattr(self, name))
         if not is_integer(self.heads) or self.heads < 1 or self.embed_dims % self.heads:
             raise UserError(
                 f"embed_dims={self.embed_dims} does not divide into num_heads={self.heads}; "
@@ -158,10 +164,9 @@ class ViTArch:
             )
         if not is_integer(self.num_registers) or self.num_registers < 0:
             raise UserError(f"num_registers must be 0 or more, not {self.num_registers!r}")
-        for name in ("mlp_ratio", "norm_eps", "rope_base"):
-            value = getattr(self, name)
-            if not is_number(value) or value <= 0:
-                raise UserError(f"{name} must be a positive number, not {value!r}")
+        check_mlp_ratio(self.mlp_ratio, self.embed_dims)
+        for name in ("norm_eps", "rope_base"):
+            check_positive_number(name, getattr(self, name))
         value = self.layer_scale_init
         if value is not None and not is_number(value):
             raise UserError(f"layer_scale_init must be a number or None, not {value!r}")

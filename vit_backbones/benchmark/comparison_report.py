@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..engine.atomic import write_figure, write_json
+from ..files import write_figure, write_json
 from .comparison import Match, Result, Spread
 from .contender import OURS
 from .machine import thread_note

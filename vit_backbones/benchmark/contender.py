@@ -154,7 +154,7 @@ def _set_up(workload: Workload) -> None:
     layer = nn.Sequential(
         nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), nn.LayerNorm(16), nn.Linear(16, 16), nn.GELU()
     )
-    tiny = replace(workload, size=(16, 16), batch=1, compile=False)
+    tiny = replace(workload, size=(16, 16), batch=1, channels=3, compile=False)
 
     class Tiny(nn.Module):
         def __init__(self) -> None:

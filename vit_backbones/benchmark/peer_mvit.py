@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.mvit_arch import MViTArch
 from ..checkpoint.peers.openmmlab import mvit_settings as mmpretrain_settings
 from ..checkpoint.peers.timm import mvit_settings as timm_settings

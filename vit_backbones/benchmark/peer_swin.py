@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.swin_arch import SwinArch
 from ..checkpoint.peers.huggingface import swin_settings as transformers_settings
 from ..checkpoint.peers.openmmlab import mmdet_swin_settings as mmdet_settings

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.vit_arch import ViTArch
 from .peer import NotOffered, Peer, check_settings, whole
 

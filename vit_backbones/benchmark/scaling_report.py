@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..engine.atomic import write_figure, write_json
+from ..files import write_figure, write_json
 from .scaling import Curve, Point
 from .tables import markdown_table, short, terminal_table
 

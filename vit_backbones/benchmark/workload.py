@@ -33,6 +33,7 @@ class Workload:
         compile: By torch.compile.
         channels_last: Memory format of images and convolutions.
         threads: Of torch; None leaves them alone.
+        channels: Of the images.
     """
 
     mode: str
@@ -44,6 +45,7 @@ class Workload:
     compile: bool = False
     channels_last: bool = False
     threads: int | None = None
+    channels: int = 3
 
     def __str__(self) -> str:
         height, width = self.size
@@ -57,9 +59,9 @@ class Workload:
         forward's, one for the input's gradient and one for the weight's."""
         return 3 if self.mode == "train" else 1
 
-    def images(self, channels: int = 3, batch: int | None = None) -> Tensor:
+    def images(self, batch: int | None = None) -> Tensor:
         cast = DTYPES[self.dtype] if self.mode == "infer" else torch.float32
-        images = torch.randn(batch or self.batch, channels, *self.size, device=self.device)
+        images = torch.randn(batch or self.batch, self.channels, *self.size, device=self.device)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return images.to(cast, memory_format=layout)
 
@@ -84,13 +86,13 @@ class Workload:
             outputs = run(images)
         return sum(out.float().square().mean() for out in outputs)
 
-    def step(self, encoder: nn.Module, channels: int = 3) -> Step:
+    def step(self, encoder: nn.Module) -> Step:
         """The work as a function, ready to be timed.
 
         What a training keeps from step to step, the optimizer's state, is there from the start.
         """
         self.settle(encoder)
-        images = self.images(channels)
+        images = self.images()
         run = torch.compile(encoder) if self.compile else encoder
         if self.mode == "infer":
             return lambda: self.forward(run, images)

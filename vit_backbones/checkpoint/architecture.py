@@ -12,11 +12,12 @@ from torch import Tensor
 from ..backbones.base import Backbone
 from ..backbones.presets import build_backbone, get_preset
 from ..errors import UserError
+from ..layers.relative_bias import window_of
 from .describe import likeliest_presets
 from .layouts.layout import matches
 from .layouts.vit import class_positions
 from .reading import check_finite
-from .recognition import KERNEL
+from .recognition import DISPENSABLE, KERNEL
 from .resizing import check_patch_kernel
 
 # In every block of every type
@@ -25,9 +26,6 @@ BLOCK_PARTS = tuple(
     for part in ("norm1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
     for end in ("weight", "bias")
 )
-# What an encoder may be without: maps need no class token, and which norms there are follows from
-# the outputs.
-OPTIONAL = ("cls_token", "norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*", "fc_norm.*")
 
 
 def guess_encoders(model_type: str, native: Mapping[str, Tensor]) -> dict[str, Backbone]:
@@ -44,7 +42,7 @@ def guess_encoders(model_type: str, native: Mapping[str, Tensor]) -> dict[str, B
         if all(
             n in own and own[n].numel() == t.numel()
             for n, t in native.items()
-            if not matches(OPTIONAL, n)
+            if not matches(DISPENSABLE, n)
         ):
             encoders[name] = encoder
     return encoders
@@ -65,7 +63,7 @@ def _sizes(model_type: str, name: str, native: Mapping[str, Tensor]) -> dict[str
             settings["pos_embed_cls"] = bool(class_positions(pos))
     tables = [t for n, t in native.items() if n.endswith("relative_position_bias_table")]
     if model_type == "SwinTransformer" and tables:
-        settings["window_size"] = (math.isqrt(len(tables[0])) + 1) // 2
+        settings["window_size"] = window_of(tables[0])
     stages = [i for i in range(4) if f"norm{i}.weight" in native]
     if model_type in ("SwinTransformer", "MViT") and stages:
         settings["out_indices"] = stages + [-1] * ("norm.weight" in native)
@@ -83,10 +81,10 @@ def check_whole(model_type: str, native: Mapping[str, Tensor], source: str) -> N
     if not missing:
         check_patch_kernel(native[KERNEL], source)
     missing += [name for name in _names_in_blocks(native) if name not in native]
-    for encoder in guess_encoders(model_type, native).values():
-        required = [n for n in encoder.state_dict() if not matches(OPTIONAL, n)]
+    encoder = next(iter(guess_encoders(model_type, native).values()), None)
+    if encoder is not None:
+        required = [n for n in encoder.state_dict() if not matches(DISPENSABLE, n)]
         missing += [n for n in required if n not in native and not encoder.may_start_new(n)]
-        break
     if missing:
         missing = list(dict.fromkeys(missing))
         raise UserError(

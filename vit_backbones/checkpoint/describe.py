@@ -11,6 +11,7 @@ from torch import Tensor
 from ..backbones.presets import PRESETS, build_backbone
 from .layouts import NAMES
 from .layouts.layout import matches
+from .recognition import KERNEL
 
 Shape = tuple[int, ...]
 
@@ -38,7 +39,7 @@ INSTEAD = {"fc_norm.weight": "norm.*", "norm_pre.weight": "patch_embed.proj.bias
 
 def describe(model_type: str, native: Mapping[str, Tensor]) -> str:
     """'vit_s16 or deit_s16 or dino_s16 (width 384, 12 blocks)', or only numbers."""
-    kernel = native.get("patch_embed.proj.weight")
+    kernel = native.get(KERNEL)
     width = f"width {len(kernel)}" if kernel is not None and kernel.ndim else "no patch embedding"
     blocks = sum(name.endswith(".norm1.weight") for name in native)
     presets = likeliest_presets(model_type, native)
@@ -52,7 +53,7 @@ def likeliest_presets(model_type: str, native: Mapping[str, Tensor]) -> list[str
     They are several where the same parameters serve several recipes.
     """
     shapes = {n: tuple(t.shape) for n, t in native.items() if matches(NAMES[model_type], n)}
-    kernel = shapes.get("patch_embed.proj.weight")
+    kernel = shapes.get(KERNEL)
     scores = {}
     for name, preset in PRESETS.items():
         width = preset.settings.get("embed_dims")

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..backbones.base import Backbone
-from ..engine.atomic import explained, make_folder
 from ..errors import UserError
+from ..files import explained, make_folder
 from .writing import check_new
 
 FORMATS = ("onnx", "pt2")

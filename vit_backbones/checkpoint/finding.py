@@ -15,10 +15,10 @@ from .describe import describe
 from .layouts import NAMES, StateDict
 from .layouts.layout import matches
 from .loading import load_checkpoint
-from .reading import read_state_dict
-from .recognition import identify
+from .reading import read_source
+from .recognition import identify, type_of
 from .refusals import of_foreign_parts
-from .sources import locate
+from .report import place
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Found:
         type: Class of the encoder.
         native: The weights by our names.
         left: Names that are not the encoder's, and why they are left aside.
-        encoders: What it may be: preset (or 'config' or 'arch') -> encoder, without memory.
+        encoders: What it may be: preset -> encoder, without memory; or 'arch' -> the given one.
     """
 
     source: str
@@ -64,19 +64,13 @@ def find_encoder(
     Raises:
         UserError: It can't be read, holds no encoder, or only a part of one, or NaN.
     """
-    if isinstance(source, Mapping):
-        state, name = dict(source), "the state dict"
-    else:
-        path = locate(source)
-        state, name = read_state_dict(path), str(path)
+    state, name = read_source(source)
     if encoder is not None:
-        report = load_checkpoint(
-            encoder, state if isinstance(source, Mapping) else path, quiet=True
-        )
+        report = load_checkpoint(encoder, source, quiet=True)
         kept = {n for n, p in encoder.named_parameters() if not p.requires_grad}  # fixed positions
         native = {n: t for n, t in encoder.state_dict().items() if n in {*report.filled, *kept}}
-        layout = report.layout + (f", under '{report.prefix}'" if report.prefix else "")
-        return Found(name, layout, _type(encoder), native, report.left, {"arch": encoder})
+        layout = place(report.layout, report.prefix)
+        return Found(name, layout, type_of(encoder), native, report.left, {"arch": encoder})
 
     reading = identify(state)
     if reading is None:
@@ -95,7 +89,7 @@ def find_encoder(
             left[n] = "not needed"
     left |= {n: "not part of the encoder" for n in weights if n not in native}
     check_whole(reading.type, native, name)
-    layout = reading.layout.name + (f", under '{reading.prefix}'" if reading.prefix else "")
+    layout = place(reading.layout.name, reading.prefix)
     return Found(name, layout, reading.type, native, left, guess_encoders(reading.type, native))
 
 
@@ -105,18 +99,10 @@ def _name_only_norm(native: StateDict) -> StateDict:
     if len(norms) != 1 or norms == {"norm"} or "norm_pre" in norms:
         return native
     (only,) = norms
-    last = (
-        max(int(n.split(".")[1]) for n in native if n.startswith("layers."))
-        if any(n.startswith("layers.") for n in native)
-        else None
-    )
+    last = max((int(n.split(".")[1]) for n in native if n.startswith("layers.")), default=None)
     if only != f"norm{last}":
         return native
     return {
         n.replace(f"{only}.", "norm.", 1) if n.startswith(f"{only}.") else n: t
         for n, t in native.items()
     }
-
-
-def _type(encoder: Backbone) -> str:
-    return next(c.__name__ for c in type(encoder).__mro__ if c.__name__ in NAMES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,22 +12,19 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .layouts import LAYOUTS, NAMES, Layout, StateDict
+from ..layers.relative_bias import window_of
+from .layouts import NAMES, Layout, StateDict
 from .layouts.layout import matches
-from .reading import check_finite, find_weights, read_state_dict
-from .recognition import KERNEL, Reading, read_as
+from .reading import check_finite, read_source
+from .recognition import DISPENSABLE, KERNEL, Reading, read_as, type_of
 from .refusals import Misfit, of_another_model, of_no_known_layout
 from .report import LoadReport
 from .resizing import check_patch_kernel, resize_input_channels, resize_patch_kernel
-from .sources import locate
 
 if TYPE_CHECKING:
     from ..backbones.base import Backbone
 
 BIAS_TABLE = "relative_position_bias_table"
-# What an encoder may do without: maps need no class token, and the outputs say which final norms
-# there are. Anything else of the encoder that is left over makes another model of it.
-DISPENSABLE = ("cls_token", "norm.*", "fc_norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*")
 
 
 def load_checkpoint(
@@ -58,12 +54,8 @@ def load_checkpoint(
         UserError: The file can't be read; it is of another model; a parameter stays unfilled,
             doesn't fit or isn't finite. The model is as before.
     """
-    if isinstance(source, Mapping):
-        state, name = find_weights(source, "the state dict"), "the state dict"
-    else:
-        path = locate(source)
-        state, name = read_state_dict(path), str(path)
-    kind = _type_of(model)
+    state, name = read_source(source)
+    kind = type_of(model)
     inside, outside = _split_by_prefix(state, prefix, name)
     reading = read_as(kind, model.state_dict(), inside)
     if reading is None:
@@ -101,16 +93,6 @@ def load_checkpoint(
     return report
 
 
-def _type_of(model: nn.Module) -> str:
-    for cls in type(model).__mro__:
-        if cls.__name__ in LAYOUTS:
-            return cls.__name__
-    raise UserError(
-        f"load_checkpoint fills an encoder ({', '.join(LAYOUTS)}), not a {type(model).__name__}; "
-        "of a whole model give its .backbone"
-    )
-
-
 def _split_by_prefix(
     state: StateDict, prefix: str | None, source: str
 ) -> tuple[StateDict, list[str]]:
@@ -143,7 +125,7 @@ def _fit(model: Backbone, native: StateDict, layout: Layout) -> tuple[StateDict,
         elif name == "pos_embed" and tensor.ndim == 2:
             candidates[name] = tensor[None]
         elif name in own and name.endswith(BIAS_TABLE) and layout.resize_bias_table is not None:
-            window = (math.isqrt(len(own[name])) + 1) // 2
+            window = window_of(own[name])
             candidates[name] = layout.resize_bias_table(tensor, window)
     empty = _without_memory(model)
     try:

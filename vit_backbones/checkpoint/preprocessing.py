@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..backbones.base import Backbone, to_pair
+from ..arguments import to_pair
+from ..backbones.base import Backbone
+from ..backbones.normalisation import published_normalisation
 from ..datasets.channels import starts_from_rgb
+from ..registry import type_name
 
-IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-HALF = dict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-OPENAI = dict(mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711))
 PIL_FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
 
 
@@ -67,19 +67,19 @@ class Preprocessing:
         )
 
 
-# As each family's authors evaluate at the size of their published files.
+# As each family's authors evaluate at the size of their published files, beside normalisation.
 _FAMILIES: dict[str, dict[str, Any]] = {
-    "vit_*": dict(**HALF, interpolation="bilinear"),
-    "deit3_*": dict(**IMAGENET, crop=1.0),
-    "deit_*": dict(**IMAGENET, crop=0.875),
-    "mae_*": dict(**IMAGENET, crop=0.875),
-    "dino_*": dict(**IMAGENET, crop=0.875),
-    "dinov2_*": dict(**IMAGENET, crop=0.875, size=224),  # their positions are for 518
-    "dinov3_*": dict(**IMAGENET, interpolation="bilinear"),
-    "clip_*": dict(**OPENAI, crop=1.0),
-    "vitdet_*": dict(**IMAGENET, interpolation="bilinear"),
-    "swin*": dict(**IMAGENET),
-    "mvit*": dict(**IMAGENET, crop=0.875),
+    "vit_*": dict(interpolation="bilinear"),
+    "deit3_*": dict(crop=1.0),
+    "deit_*": dict(crop=0.875),
+    "mae_*": dict(crop=0.875),
+    "dino_*": dict(crop=0.875),
+    "dinov2_*": dict(crop=0.875, size=224),  # their positions are for 518
+    "dinov3_*": dict(interpolation="bilinear"),
+    "clip_*": dict(crop=1.0),
+    "vitdet_*": dict(interpolation="bilinear"),
+    "swin*": dict(),
+    "mvit*": dict(crop=0.875),
 }
 
 
@@ -89,7 +89,8 @@ def of_preset(name: str, encoder: Backbone) -> Preprocessing:
     size = to_pair(family.pop("size", _image_size(encoder)), "img_size")
     crop = family.pop("crop", None)
     shorter = None if crop is None else int(min(size) / crop)
-    return Preprocessing(size=size, shorter_side=shorter, **family)
+    mean, std = (_per_channel(v, 0.0, 3) for v in published_normalisation(name))
+    return Preprocessing(size=size, mean=mean, std=std, shorter_side=shorter, **family)
 
 
 def _image_size(encoder: Backbone) -> Any:
@@ -123,13 +124,13 @@ def of_config(cfg: Mapping[str, Any], encoder: Backbone) -> Preprocessing:
 def _per_channel(value: Any, default: float, channels: int) -> tuple[float, ...]:
     """Of pixels of 0 to 255 -> of 0 to 1."""
     values = [default] * channels if value is None else list(value)
-    return tuple(round(v / 255, 6) for v in values)
+    return tuple(round(v / 255, 8) for v in values)
 
 
 def _resizing(pipeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for step in pipeline:
-        kind = str(step.get("type", "")).rsplit(".", 1)[-1]
+        kind = type_name(step)
         if kind in ("Resize", "ResizeEdge") and "scale" in step:
             found["interpolation"] = step.get("interpolation", "bilinear")
             if kind == "ResizeEdge":

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone
 from ..complexity import count
 from ..errors import UserError
+from ..registry import type_name
 from ..version import __version__
 from .from_config import build_encoder, build_model
 from .layouts import StateDict
@@ -137,7 +138,7 @@ def model_name(cfg: Config, encoder_only: bool, date: datetime.date) -> str:
     OpenMMLab's custom, does not end with it."""
     stem = Path(cfg.filename).stem if cfg.filename else "model"
     loader = cfg.get("train_dataloader") or {}
-    data = str((loader.get("dataset") or {}).get("type", "")).rpartition(".")[2]
+    data = type_name(loader.get("dataset"))
     data = re.sub(r"(?i)_?dataset$", "", data).lower()
     words = [stem, *(["encoder"] if encoder_only else [])]
     if data and data not in stem.lower():

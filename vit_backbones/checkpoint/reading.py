@@ -22,6 +22,7 @@ from torch import Tensor
 from ..errors import UserError
 from .indexed import files_of, is_index
 from .sharded import is_sharded, read_sharded
+from .sources import locate
 
 # Where projects put the weights in what they save, best first: a moving average or a teacher before
 # the raw weights. mmengine's 'ema_state_dict' comes last: its EMAHook swaps the two when it saves,
@@ -49,6 +50,21 @@ EXPECTED = "expected weights in a .pth, .pt, .bin, .safetensors, .npz or (detect
 LEGACY_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch < 1.6
 # Trained weights shrink by a tenth or so; what shrinks a hundredfold was made to fill memory.
 MAX_COMPRESSION = 100
+
+
+def read_source(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+    """The tensors by name of anything that a user may give as a checkpoint, and how to call it.
+
+    Args:
+        source: What a file holds, or what :func:`locate` takes.
+
+    Raises:
+        UserError: As :func:`locate` and :func:`read_state_dict`.
+    """
+    if isinstance(source, Mapping):
+        return find_weights(source, "the state dict"), "the state dict"
+    path = locate(source)
+    return read_state_dict(path), str(path)
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

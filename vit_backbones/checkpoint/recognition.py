@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..errors import UserError
 from .layouts import LAYOUTS, NAMES, Layout, StateDict
 from .layouts.layout import matches
 
 KERNEL = "patch_embed.proj.weight"
+# What an encoder may do without: maps need no class token, and the outputs say which final norms
+# there are. Anything else of the encoder that is left over makes another model of it.
+DISPENSABLE = ("cls_token", "norm.*", "fc_norm.*", "norm0.*", "norm1.*", "norm2.*", "norm3.*")
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,14 @@ def _readings(model_type: str, state: StateDict) -> Iterator[Reading]:
 
 def _inside(state: Mapping[str, Tensor], prefix: str) -> StateDict:
     return {n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)}
+
+
+def type_of(model: nn.Module) -> str:
+    """Class of the encoder, by the name that layouts know it by; a UserError for another model."""
+    for cls in type(model).__mro__:
+        if cls.__name__ in LAYOUTS:
+            return cls.__name__
+    raise UserError(
+        f"load_checkpoint fills an encoder ({', '.join(LAYOUTS)}), not a {type(model).__name__}; "
+        "of a whole model give its .backbone"
+    )

@@ -39,7 +39,7 @@ class LoadReport:
         """(what, which) in the order in which they are shown."""
         total = len(self.filled) + len(self.unfilled)
         rows = [
-            ("layout", self.layout + (f", under '{self.prefix}'" if self.prefix else "")),
+            ("layout", place(self.layout, self.prefix)),
             ("filled", f"{len(self.filled)} of {total} parameters"),
         ]
         changes = [f"{n} {old} -> {new}" for n, (old, new) in self.resized.items()]
@@ -64,3 +64,8 @@ class LoadReport:
 def _few(items: list[str]) -> list[str]:
     more = [f"and {len(items) - SHOWN} more"] if len(items) > SHOWN else []
     return items[:SHOWN] + more
+
+
+def place(layout: str, prefix: str) -> str:
+    """Where an encoder was found, in words."""
+    return layout + (f", under '{prefix}'" if prefix else "")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..registry import type_name
+
 # columns of a log that are no scores
 NO_SCORES = ("iter", "epoch", "step", "lr", "base_lr", "loss", "time", "data_time", "memory")
 
@@ -62,7 +64,7 @@ def data_set_of(loader: Mapping[str, Any] | None) -> str:
     dataset = (loader or {}).get("dataset") or {}
     while "dataset" in dataset:  # wrappers, such as RepeatDataset
         dataset = dataset["dataset"]
-    kind = str(dataset.get("type", "")).rpartition(".")[2]
+    kind = type_name(dataset)
     part = dataset.get("split") or dataset.get("ann_file") or ""
     folder = Path(part) if part else None
     if folder is not None and folder.is_absolute():  # where on somebody's disk is nobody's business

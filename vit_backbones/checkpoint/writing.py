@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..engine.atomic import write_atomically
 from ..errors import UserError
+from ..files import PARTIAL_SUFFIX, explained, make_folder, write_atomically
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -46,8 +46,7 @@ def check_new(path: str | Path, force: bool) -> Path:
     """The path, where something may be written.
 
     Raises:
-        UserError: Something is there already, and ``force`` does not allow to replace it; or it is
-            a folder where a file is meant, or the other way round.
+        UserError: Something is there already, and ``force`` does not allow to replace it.
     """
     path = Path(path)
     taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
@@ -86,10 +85,10 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
             f"{path} has no {mark} in it, so it is no folder of this kind, and --force does not "
             "replace it; take another name"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with explained(path):
         partial = Path(
-            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+            tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, dir=path.parent)
         )
         try:
             partial.chmod(0o777 & ~_umask())  # mkdtemp's are for their owner alone
@@ -103,8 +102,6 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
                 os.replace(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.presets import build_backbone
 from ..benchmark import comparison_report, scaling_report
 from ..benchmark.comparison import compare, prepare_match
@@ -87,6 +87,7 @@ def workload_of(args: Namespace, mode: str, size: tuple[int, int], arch: Any) ->
         mode=mode,
         size=size,
         batch=args.batch,
+        channels=arch.in_channels,
         dtype=args.dtype,
         device=args.device,
         maps=wants_maps and hasattr(arch, "depths"),  # a plain ViT has one

@@ -58,6 +58,17 @@ class Options(DictAction):
             )
 
 
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """``--cfg-options``, the same in every tool."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=Options,
+        metavar="KEY=VALUE",
+        help="settings of the config to replace, as a.b=1 (lists: a='[1,2]')",
+    )
+
+
 def find_config(name: str) -> Path:
     """The config at path ``name``, the one of that name which ships with this package, or that of a
     library (``mmdet::FOLDER/FILE.py``).
@@ -167,13 +178,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     """The arguments that train.py and test.py share."""
     parser.add_argument("--work-dir", help="folder for logs and checkpoints [work_dirs/CONFIG]")
     parser.add_argument("--data-root", help="folder of the data set, in place of the config's")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=Options,
-        metavar="KEY=VALUE",
-        help="settings of the config to replace, as a.b=1 (lists: a='[1,2]')",
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="[none]"
     )

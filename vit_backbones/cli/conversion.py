@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..backbones.base import Backbone, to_pair
+from ..arguments import to_pair
+from ..backbones.base import Backbone
 from ..backbones.presets import PRESETS, build_backbone
 from ..checkpoint.converting import Conversion, convert
 from ..checkpoint.from_config import build_encoder

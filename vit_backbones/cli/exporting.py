@@ -10,7 +10,8 @@ from mmengine.config import Config
 from rich.console import Console
 from torch import nn
 
-from ..backbones.base import Backbone, to_pair
+from ..arguments import to_pair
+from ..backbones.base import Backbone
 from ..backbones.presets import PRESETS, build_backbone
 from ..checkpoint.exporting import Logits, export
 from ..checkpoint.from_config import build_encoder, build_model

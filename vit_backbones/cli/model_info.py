@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from ast import literal_eval
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ..backbones.base import Backbone, to_pair
+from ..arguments import to_pair
+from ..backbones.base import Backbone
 from ..backbones.presets import build_backbone, get_preset, list_backbones
 from ..complexity import Complexity, count
 from ..errors import UserError
@@ -68,6 +69,15 @@ def build_on_meta(
         if "out_indices" in settings or not hasattr(model.arch, "depths"):
             return model
         return build_backbone(name, **settings, out_indices=range(len(model.arch.depths)))
+
+
+def parse_with_settings(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+    """The arguments in ``words``; KEY=VALUE words, wherever they stand, are ``settings``: options
+    that take several words would swallow a setting after them."""
+    settings = [word for word in words if "=" in word and not word.startswith("-")]
+    args = parser.parse_args([word for word in words if word not in settings])
+    args.settings = settings
+    return args
 
 
 def parse_setting(word: str) -> tuple[str, Any]:

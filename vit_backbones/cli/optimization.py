@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS
 
 from ..errors import UserError, nearest
-from ..swap.report import type_name
+from ..registry import type_name
 
 
 def check_optimizer(cfg: Config) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from ..engine.atomic import make_folder, write_figure
 from ..errors import UserError
+from ..files import make_folder, write_figure
 from ..visualization.predictions import unused_path
 from .config import read_config
 from .predictors import load_predictor

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..errors import UserError
-from ..swap.report import type_name
+from ..registry import type_name
 from .config import SHIPPED
 
 STRATEGIES = ("ddp", "fsdp", "deepspeed")  # configs/_base_/strategies/NAME.py
@@ -37,7 +37,7 @@ def fit_strategy(cfg: Config) -> None:
         return
     cfg.runner_type = "FlexibleRunner"
     cfg.setdefault("env_cfg", {})
-    kind = str(strategy.get("type")).rsplit(".", 1)[-1]
+    kind = type_name(strategy)
     if cfg.get("launcher", "none") == "none" and kind != "SingleDeviceStrategy":
         raise UserError(
             f"{kind} runs under a launcher, also with a single process: "

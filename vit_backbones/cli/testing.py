@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.on_disk import check_data, set_data_root
-from ..engine.atomic import make_folder, write_json
 from ..errors import UserError
+from ..files import make_folder, write_json
 from .config import choose_work_dir, read_config
 from .training import build_runner, set_loader_defaults
-from .weights import check_fit, read_checkpoint
+from .weights import check_fit, read_model
 
 
 def test(args: Namespace) -> dict[str, float]:
@@ -26,11 +26,10 @@ def test(args: Namespace) -> dict[str, float]:
         UserError: A file, a folder or the data set is missing, or the checkpoint does not fit.
     """
     cfg = testing_config(args)
-    weights = read_checkpoint(args.checkpoint)
-    weights = weights.get("state_dict", weights)
+    weights, _ = read_model(args.checkpoint)
     runner = build_runner(cfg)
     model = getattr(runner.model, "module", runner.model)
-    check_fit(model, {k.removeprefix("module."): v for k, v in weights.items()}, args.checkpoint)
+    check_fit(model, weights, args.checkpoint)
     out = Path(args.out) if args.out else None
     if out:
         make_folder(out.parent)  # now, not after the test

@@ -14,6 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
+from ..checkpoint.reading import read_source
+from ..checkpoint.sources import REMOTE
 from ..datasets.coco_annotations import check_annotation_files
 from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
 from ..engine import (
@@ -22,8 +24,8 @@ from ..engine import (
     UnreadableImagesHook,
     find_checkpoint,
 )
-from ..engine.atomic import make_folder
 from ..errors import UserError
+from ..files import make_folder
 from ..swap import library_of, swap_backbone
 from .config import apply_options, choose_work_dir, read_config
 from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
@@ -58,6 +60,7 @@ def training_config(args: Namespace) -> Config:
     """The config that ``tools/train.py`` runs, with all checked that needs no model."""
     cfg = read_config(args.config)
     set_strategy(cfg, args.strategy)
+    check_weights(args.pretrained)
     options = swap(cfg, args.backbone, args.pretrained, args.cfg_options)
     apply_options(cfg, options)
     choose_work_dir(cfg, args.work_dir, args.backbone)
@@ -101,10 +104,6 @@ def swap(
     settings = [key for key in options if key.startswith(prefix) and key.count(".") == 2]
     overrides = {key.removeprefix(prefix): options.pop(key) for key in settings}
     report = swap_backbone(cfg, backbone, checkpoint=checkpoint, **overrides)
-    if checkpoint:
-        from ..checkpoint.reading import read_state_dict
-
-        read_state_dict(checkpoint)  # now, not minutes later
     if not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID")):  # once for all
         print(report, flush=True)
     return options
@@ -170,15 +169,18 @@ def check_load_from(cfg: Config) -> None:
         raise UserError(f"load_from in the config: no checkpoint at {path}")
 
 
+def check_weights(source: str | None) -> None:
+    """``--pretrained``: read the file now, not minutes later; what must be fetched waits."""
+    if source and not source.startswith(REMOTE):
+        read_source(source)
+
+
 def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     """Start the encoder from ``checkpoint``; a config that fine-tunes can't do without."""
     backbone = cfg.get("model", {}).get("backbone")
     if checkpoint and backbone is None:
         raise UserError("--pretrained: the model of this config has no backbone")
     if checkpoint:
-        from ..checkpoint.reading import read_state_dict
-
-        read_state_dict(checkpoint)  # now, not minutes later
         backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint)
     init_cfg = (backbone or {}).get("init_cfg")
     if isinstance(init_cfg, Mapping) and init_cfg.get("type") == "Pretrained":

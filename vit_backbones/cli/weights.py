@@ -3,55 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from ..checkpoint.reading import verify_hash
-from ..checkpoint.sharded import is_sharded, read_sharded
+from ..checkpoint.reading import read_checkpoint
 from ..errors import UserError
 
 
-def read_checkpoint(path: str) -> dict[str, Any]:
-    """The checkpoint at ``path``, read without running code from it.
+def read_model(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights of a whole model by name, and the metadata of the checkpoint that holds them.
 
     Raises:
-        UserError: There is none, or the file is damaged or something else.
+        UserError: As `read_checkpoint`, or there are no weights in it.
     """
-    if is_sharded(path):
-        return read_sharded(path, weights_only=True)
-    if not Path(path).is_file():
-        raise UserError(f"no checkpoint at {path}")
-    verify_hash(Path(path))
-    try:
-        checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
-    except UserError:
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} can't be read as a checkpoint ({reason}); is it complete, and from torch.save?"
-        ) from error
+    checkpoint = read_checkpoint(path)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(weights, Mapping) or not weights:
         raise UserError(f"{path} holds no weights")
-    return checkpoint
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    return weights, checkpoint.get("meta", {})
 
 
 def load_weights(model: nn.Module, path: str) -> dict[str, Any]:
     """Load all weights of ``model`` from a checkpoint of the same model; return its metadata.
 
     Raises:
-        UserError: As `read_checkpoint`, or weights are missing, left over or of another shape.
+        UserError: As `read_model`, or weights are missing, left over or of another shape.
     """
-    checkpoint = read_checkpoint(path)
-    weights = checkpoint.get("state_dict", checkpoint)
-    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    weights, meta = read_model(path)
     check_fit(model, weights, path)
     model.load_state_dict(weights, strict=False)
-    return checkpoint.get("meta", {})
+    return meta
 
 
 def check_fit(model: nn.Module, weights: Mapping[str, Any], path: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..registry import type_name
+
 
 def starts_from_rgb(pipeline: Iterable[Mapping], to_rgb: bool) -> bool:
     """Whether a pipeline starts from RGB; else from BGR, as OpenMMLab reads files.
@@ -15,5 +17,5 @@ def starts_from_rgb(pipeline: Iterable[Mapping], to_rgb: bool) -> bool:
         pipeline: The data set's transforms, as in a config.
         to_rgb: What the model's data preprocessor has under this name.
     """
-    reads_files = any("LoadImage" in str(transform["type"]) for transform in pipeline)
+    reads_files = any("LoadImage" in type_name(transform) for transform in pipeline)
     return not reads_files and not to_rgb

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..registry import type_name
 
 PARTS = ("train", "val", "test")
 
@@ -70,7 +71,7 @@ def check_data(cfg: Mapping, parts: tuple[str, ...] = PARTS) -> None:
     missing: dict[tuple[str, str], list[Path]] = {}  # (type, data_root): paths
     for part in parts:
         for dataset in leaf_datasets(cfg.get(f"{part}_dataloader")):
-            name = type_name(dataset)
+            name = type_name(dataset) or "data set"
             found = missing.setdefault((name, dataset.get("data_root") or ""), [])
             paths = missing_paths(dataset)
             if name in LAYOUTS:  # others may make their files when they are built
@@ -162,12 +163,6 @@ def missing_for_scores(evaluator: Any) -> list[Path]:
     metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
     files = [m["ann_file"] for m in metrics if isinstance(m, Mapping) and m.get("ann_file")]
     return [Path(file) for file in files if "://" not in file and not Path(file).is_file()]
-
-
-def type_name(config: Mapping) -> str:
-    """'mmdet.CocoDataset', or the class itself, as 'CocoDataset'."""
-    kind = config.get("type", "data set")
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
 
 
 def _has_entry(folder: Path, is_folder: bool) -> bool:

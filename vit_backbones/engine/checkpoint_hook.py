@@ -19,8 +19,8 @@ from mmengine.runner import FlexibleRunner, IterBasedTrainLoop, Runner
 
 from ..checkpoint.sharded import is_sharded
 from ..errors import UserError, nearest
+from ..files import ATOMIC, remove_partial_files, write_atomically
 from ..registry import HOOKS
-from .atomic import ATOMIC, remove_partial_files, write_atomically
 from .epoch_length import KEY as EPOCH_LENGTH
 from .epoch_length import fit_epoch_length
 

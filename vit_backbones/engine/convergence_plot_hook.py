@@ -11,8 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from ..files import write_atomically
 from ..registry import HOOKS
-from .atomic import write_atomically
 
 HISTORY = "history"  # its name in mmengine's message hub, which checkpoints hold
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
-from .layer_decay import LayerDecayOptimWrapperConstructor, find_encoders
+from .layer_decay import LayerDecayOptimWrapperConstructor
 
 # parts of names of parameters that say where a token is, or are tokens themselves
 POSITIONS = (
@@ -34,15 +34,11 @@ class EncoderOptimWrapperConstructor(LayerDecayOptimWrapperConstructor):
         # without a rule in it mmengine asks no constructor and gives all parameters one group
         super().__init__(optim_wrapper_cfg, paramwise_cfg or dict(layer_decay_rate=1.0))
 
-    def set_rules(self, params: list[dict], model: nn.Module) -> None:
-        super().set_rules(params, model)
-        encoders = tuple(find_encoders(model))
-        names = {id(param): name for name, param in model.named_parameters()}
-        for group in params:
-            (param,) = group["params"]
-            name = names[id(param)]
-            if name.startswith(encoders) and is_free_of_decay(name, param.ndim):
-                group["weight_decay"] = 0.0
+    def set_rules(self, group: dict, name: str, encoders: dict[str, nn.Module]) -> None:
+        super().set_rules(group, name, encoders)
+        (param,) = group["params"]
+        if name.startswith(tuple(encoders)) and is_free_of_decay(name, param.ndim):
+            group["weight_decay"] = 0.0
 
 
 def is_free_of_decay(name: str, ndim: int) -> bool:

@@ -30,8 +30,8 @@ from torch.distributed.fsdp import (
 
 from ..checkpoint import sharded
 from ..errors import UserError
+from ..files import PARTIAL_SUFFIX, remove_folder, write_atomically
 from ..registry import STRATEGIES
-from .atomic import PARTIAL_SUFFIX, remove_folder, write_atomically
 
 # mmengine's strategies are of FSDP's first version, whose way to its states torch calls old
 warnings.filterwarnings("ignore", message=r"FSDP\.state_dict_type\(\)", category=FutureWarning)

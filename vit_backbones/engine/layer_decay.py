@@ -35,28 +35,27 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
-        if prefix == "":  # the outermost call of a recursion: all groups are there
-            self.set_rules(params, module)
-            params[:] = merge_equal(params)
-
-    def set_rules(self, params: list[dict], model: nn.Module) -> None:
-        """Change the settings of groups, each of one parameter of ``model``."""
-        rate = self._rate("layer_decay_rate")
-        encoder_lr_mult = self._rate("encoder_lr_mult")
-        encoders = find_encoders(model)
-        names = {id(param): name for name, param in model.named_parameters()}
+        if prefix:
+            return
+        # the outermost call of a recursion: all groups are there, each of one parameter
+        encoders = find_encoders(module)
+        names = {id(param): name for name, param in module.named_parameters()}
         for group in params:
             (param,) = group["params"]
-            name = names[id(param)]
-            depth, total = layer_depth(name, encoders)
-            group["lr_scale"] = rate ** (total - 1 - depth)
-            if name.startswith(tuple(encoders)):
-                group["lr_scale"] *= encoder_lr_mult
-            group["lr"] = group.get("lr", self.base_lr) * group["lr_scale"]
-            MMLogger.get_current_instance().debug(
-                f"layer {depth}: lr {group['lr']:.3g}, weight decay "
-                f"{group.get('weight_decay', self.base_wd)}: {name}"
-            )
+            self.set_rules(group, names[id(param)], encoders)
+        params[:] = merge_equal(params)
+
+    def set_rules(self, group: dict, name: str, encoders: dict[str, nn.Module]) -> None:
+        """Change the settings of the group of the parameter of that name."""
+        depth, total = layer_depth(name, encoders)
+        group["lr_scale"] = self._rate("layer_decay_rate") ** (total - 1 - depth)
+        if name.startswith(tuple(encoders)):
+            group["lr_scale"] *= self._rate("encoder_lr_mult")
+        group["lr"] = group.get("lr", self.base_lr) * group["lr_scale"]
+        MMLogger.get_current_instance().debug(
+            f"layer {depth}: lr {group['lr']:.3g}, weight decay "
+            f"{group.get('weight_decay', self.base_wd)}: {name}"
+        )
 
     def _rate(self, name: str) -> float:
         rate = self.paramwise_cfg.get(name, 1.0)

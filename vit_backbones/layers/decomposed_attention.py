@@ -94,7 +94,10 @@ class _ChunkedAttention(torch.autograd.Function):
         return dq.mul_(ctx.scale), dk.mul_(ctx.scale), dv, dbias_h, dbias_w, None
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float):
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float
+) -> Tensor:
+    """The attention, a chunk of the queries at a time: the shape of q."""
     out = torch.empty_like(q)
     q, k, v = _as_matrices(q, k, v)
     for queries, keys in _chunks(q, k):

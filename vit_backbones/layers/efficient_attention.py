@@ -99,9 +99,3 @@ class EfficientAttention(SelfAttention):
         q, k, v = (t.flatten(0, 1).transpose(1, 2) for t in (q, k, v))
         x = self.attend_densely(q, k, v, grid, mask)
         return x.transpose(1, 2).unflatten(0, (B, groups))
-
-
-def check_positive(name: str, value: object) -> None:
-    """Raise a UserError unless ``value`` is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{name} must be a positive integer, not {value!r}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_positive
 from ..errors import UserError, nearest
-from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from .efficient_attention import EfficientAttention, KeysValues
 from .position import resize_pos_embed
 
 SHARING = ("none", "headwise", "key-value")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import is_integer
 from ..errors import UserError
 from .efficient_attention import EfficientAttention, KeysValues
 
@@ -31,8 +32,7 @@ class LocalAttention(EfficientAttention):
     """
 
     def __init__(self, dim: int, num_heads: int, kernel_size: int = 7, **kwargs) -> None:
-        is_int = isinstance(kernel_size, int) and not isinstance(kernel_size, bool)
-        if not is_int or kernel_size < 1 or kernel_size % 2 == 0:
+        if not is_integer(kernel_size) or kernel_size < 1 or kernel_size % 2 == 0:
             raise UserError(f"kernel_size must be an odd positive integer, not {kernel_size!r}")
         super().__init__(dim, num_heads, **kwargs)
         self.kernel_size = kernel_size

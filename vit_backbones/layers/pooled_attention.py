@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from ..arguments import check_positive
+from .efficient_attention import EfficientAttention, KeysValues
 
 
 class PooledAttention(EfficientAttention):

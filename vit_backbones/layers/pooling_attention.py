@@ -110,11 +110,10 @@ class PoolingAttention(nn.Module):
 
         q_stride = pool_q.stride if pool_q else 1
         kv_stride = pool_kv.stride if pool_kv else 1
-        self.window = None
+        self.window = window
         if window is not None:
             self.q_window = (window // q_stride,) * 2
             self.kv_window = (window // kv_stride,) * 2
-        self.window = window
         self.has_rel_pos = rel_pos_grid is not None
         if rel_pos_grid is not None:
             finer = min(q_stride, kv_stride)

@@ -49,6 +49,11 @@ def log_spaced_offsets(window: int, pretrained: int, like: Tensor) -> Tensor:
     return torch.cartesian_prod(steps, steps).to(like.dtype)
 
 
+def window_of(table: Tensor) -> int:
+    """Side of the square window that a table ((2 * window - 1) ** 2, heads) is for."""
+    return (math.isqrt(len(table)) + 1) // 2
+
+
 def resize_bias_table(table: Tensor, window: int) -> Tensor:
     """Fit a table of any square window to another window, bicubic as in the authors' code:
     (L, heads) -> ((2 * window - 1) ** 2, heads). A table that isn't square is left alone."""

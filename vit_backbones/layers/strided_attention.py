@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from ..arguments import check_positive
+from .efficient_attention import EfficientAttention, KeysValues
 
 
 class StridedAttention(EfficientAttention):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .efficient_attention import EfficientAttention, KeysValues, check_positive
+from ..arguments import check_positive
+from .efficient_attention import EfficientAttention, KeysValues
 from .window import ceil_div
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.presets import get_preset
 from ..errors import UserError
+from ..registry import type_name
 from .draft import Draft
 from .encoder import Encoder
 from .probe import build, image_side, levels, outputs
-from .report import brief, type_name
+from .report import brief
 
 POOLING = ("GlobalAveragePooling", "GeneralizedMeanPooling")
 # heads for something else than one vector per image

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
+from ..registry import type_name
 from . import detection, segmentation
 from .draft import Draft
 from .encoder import Encoder, choose_encoder
 from .necks import facing_necks, first_neck, fit_neck, simple_feature_pyramid, wanted_by_neck
 from .probe import SIDE, Level, as_list, build, image_side, levels, outputs, reason, takes_neck
-from .report import type_name
 
 
 @dataclass

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..registry import type_name
 from .draft import Draft
 from .encoder import Wanted, nominal_strides
 from .probe import Level
-from .report import type_name
 
 if TYPE_CHECKING:
     from .dense import Seen

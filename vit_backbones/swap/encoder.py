@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..backbones.base import to_pair
+from ..arguments import to_pair
 from ..backbones.presets import get_preset
 from ..errors import UserError
 from .probe import Level, build, levels, outputs

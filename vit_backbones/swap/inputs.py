@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backbones.normalisation import published_normalisation
+from ..registry import type_name
 from .draft import Draft
 from .encoder import Encoder
-from .report import type_name
 
 
 def preprocessors(draft: Draft, root: str) -> list[str]:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ..errors import UserError
+from ..registry import type_name
 from .draft import Draft
 from .encoder import Encoder, Wanted, nominal_strides
 from .probe import Level
-from .report import type_name
 
 # they skip the levels below start_level
 SKIP_LEVELS = ("FPN", "PAFPN", "NASFPN", "FPN_CARAFE", "FPG")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..errors import UserError
+from ..registry import type_name
 from .draft import Draft
-from .report import type_name
 
 OURS = "vit_backbones.EncoderOptimWrapperConstructor"
 # constructors that ours replaces: mmengine's own, and layer-wise decay for the libraries' encoders

@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..registry import SCOPE
-from .report import brief, type_name
+from ..registry import SCOPE, type_name
+from .report import brief
 
 # a multiple of 128 and of 14 * 64, so that all usual strides divide it
 SIDE = 896

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..registry import type_name
+
 
 class _Absent:
     def __repr__(self) -> str:
@@ -46,9 +48,3 @@ def brief(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(brief, value))}]"
     return repr(value)
-
-
-def type_name(node: Any) -> str:
-    """``type`` of a module's config without scope, given as a name or a class; '' for none."""
-    kind = node.get("type", "") if isinstance(node, Mapping) else ""
-    return kind.rsplit(".", 1)[-1] if isinstance(kind, str) else kind.__name__

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..registry import type_name
 from .detection import fit_strides
 from .draft import Draft
 from .encoder import Wanted, nominal_strides
 from .probe import Level
-from .report import type_name
 
 if TYPE_CHECKING:
     from .dense import Seen

@@ -10,13 +10,14 @@ from mmengine.config import Config
 from ..backbones.presets import get_preset
 from ..checkpoint.sources import REMOTE, locate
 from ..errors import UserError
+from ..registry import type_name
 from .classification import fit_classifier
 from .dense import fit_dense
 from .draft import Draft
 from .inputs import fit_normalisation, fit_sizes
 from .optimizer import fit_optimizer
 from .probe import build, is_convolutional
-from .report import ABSENT, SwapReport, type_name
+from .report import ABSENT, SwapReport
 
 LIBRARIES = ("mmdet", "mmseg", "mmpretrain")
 SEGMENTERS = ("EncoderDecoder", "CascadeEncoderDecoder")

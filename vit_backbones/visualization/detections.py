@@ -31,10 +31,9 @@ def draw_detections(
     """
     figure, (axes,) = canvas(image)
     height, width = image.shape[:2]
-    drawn = list(range(len(boxes)))
     # a box alone has a light edge, for dark images; around a mask a fine line will do
     lines = [("white", 2.8), (None, 1.6)] if masks is None else [(None, 1)]
-    for i in reversed(drawn):  # the surest on top
+    for i in reversed(range(len(boxes))):  # the surest on top
         if masks is not None:
             shade(axes, masks[i], colors[i], alpha=0.35)
             outline(axes, masks[i], colors[i], width=1.6)
@@ -43,7 +42,7 @@ def draw_detections(
             style = dict(edgecolor=color or colors[i], linewidth=line, fill=False)
             axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **style))
     labels = Labels(axes)
-    for i in drawn:
+    for i in range(len(boxes)):
         x1, y1, x2, y2 = boxes[i]
         places = [
             (x1, y1, "bottom left"),

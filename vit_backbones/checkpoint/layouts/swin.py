@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...layers.relative_bias import relative_index
+from ...layers.relative_bias import relative_index, window_of
 from ..resizing import resize_bias_table_geometrically
 from .layout import Layout, StateDict, rename
 
@@ -97,7 +96,7 @@ def _with_index(state: StateDict, square: bool) -> StateDict:
     """With the buffers that say where in a bias table each pair of a window's slots is, as matrices
     or flat; they follow from the table's size."""
     for name in [n for n in state if n.endswith("relative_position_bias_table")]:
-        window = (math.isqrt(len(state[name])) + 1) // 2
+        window = window_of(state[name])
         index = relative_index(window, window, torch.device("cpu")).clone()
         shaped = index.unflatten(0, (window**2, window**2)) if square else index
         state[name.replace("bias_table", "index")] = shaped

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ...backbones.base import Backbone, to_pair
+from ...arguments import to_pair
+from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
 from ...backbones.vit_arch import ViTArch
@@ -29,6 +30,13 @@ def check_plain(target: str, encoder: Backbone) -> None:
     if not is_plain(encoder.arch):
         kinds = sorted(set(encoder.arch.attention_kinds))
         raise refuse(target, encoder, f"its attention is of the kinds {', '.join(kinds)}")
+
+
+def check_one_window(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where the stages of a Swin have windows of several sides."""
+    if len(set(encoder.arch.windows)) > 1:
+        windows = encoder.arch.windows
+        raise refuse(target, encoder, f"its stages have several windows, {windows}")
 
 
 def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:

@@ -7,7 +7,15 @@ from typing import Any
 from ...backbones.base import Backbone
 from ...backbones.swin_arch import SwinArch
 from ...layers.mlp import swiglu_hidden_dim
-from .common import check_plain, check_windows, mlp_width, refuse, square, window_blocks
+from .common import (
+    check_one_window,
+    check_plain,
+    check_windows,
+    mlp_width,
+    refuse,
+    square,
+    window_blocks,
+)
 
 Config = dict[str, Any]
 
@@ -162,8 +170,7 @@ def _vitdet(encoder: Backbone, shared: Config) -> Config:
 def _swin(encoder: Backbone) -> Config:
     arch = encoder.arch
     check_windows("huggingface", encoder)
-    if len(set(arch.windows)) > 1:
-        raise refuse("huggingface", encoder, f"its stages have several windows, {arch.windows}")
+    check_one_window("huggingface", encoder)
     if arch.pad_small_map:
         raise refuse("huggingface", encoder, "it pads small maps (pad_small_map=True)")
     named, kind = ("Swin", "swin") if arch.version == 1 else ("Swinv2", "swinv2")

@@ -7,7 +7,7 @@ from typing import Any
 from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
-from .common import arguments, check_plain, is_plain, mlp_width, refuse, square, window_blocks
+from .common import arguments, check_one_window, is_plain, mlp_width, refuse, square, window_blocks
 
 
 def mmpretrain_code(encoder: Backbone, path: str) -> str:
@@ -22,8 +22,7 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
     arch = encoder.arch
     if type(encoder).__name__ != "SwinTransformer" or arch.version != 1:
         raise refuse("mmdet", encoder, "its only transformer encoder is Swin, version 1")
-    if len(set(arch.windows)) > 1:
-        raise refuse("mmdet", encoder, f"its stages have several windows, {arch.windows}")
+    check_one_window("mmdet", encoder)
     if arch.mlp_ratio != int(arch.mlp_ratio):
         raise refuse("mmdet", encoder, f"mlp_ratio={arch.mlp_ratio} is no whole number")
     settings = dict(
@@ -99,7 +98,6 @@ def _vit(encoder: Backbone) -> dict[str, Any]:
         settings["qkv_bias"] = False
     if not is_plain(arch):
         return _sam(encoder, settings)
-    check_plain("mmpretrain", encoder)
     if encoder.pos_embed is None or arch.num_registers or "rope2d" in arch.positions:
         raise refuse("mmpretrain", encoder, "it has no absolute positions, or registers")
     if arch.mlp == "quick_gelu":
@@ -155,8 +153,8 @@ def _swin(encoder: Backbone) -> dict[str, Any]:
     arch = encoder.arch
     if not arch.qkv_bias:
         raise refuse("mmpretrain", encoder, "its queries, keys and values have no biases")
-    if arch.version == 1 and len(set(arch.windows)) > 1:
-        raise refuse("mmpretrain", encoder, f"its stages have several windows, {arch.windows}")
+    if arch.version == 1:
+        check_one_window("mmpretrain", encoder)
     return dict(
         type="SwinTransformer" if arch.version == 1 else "SwinTransformerV2",
         **mmpretrain_swin_settings(arch),

@@ -11,6 +11,7 @@ from ...backbones.swin_arch import SwinArch
 from .common import (
     Code,
     arguments,
+    check_one_window,
     check_plain,
     check_windows,
     mlp_width,
@@ -146,8 +147,7 @@ def _sam_code(encoder: Backbone, path: str) -> str:
 def _swin(encoder: Backbone) -> Model:
     arch = encoder.arch
     check_windows("timm", encoder)
-    if len(set(arch.windows)) > 1:
-        raise refuse("timm", encoder, f"its stages have several windows, {arch.windows}")
+    check_one_window("timm", encoder)
     settings = dict(
         img_size=square(arch.img_size, "img_size"), **swin_settings(arch), strict_img_size=False
     )

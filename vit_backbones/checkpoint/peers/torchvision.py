@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ...backbones.base import Backbone, to_pair
+from ...arguments import to_pair
+from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
 from ...layers.pooling_attention import Pooling

@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from vit_backbones import UserError
-from vit_backbones.engine import atomic
-from vit_backbones.engine.atomic import make_folder, remove_partial_files, write_atomically
+from vit_backbones import UserError, files
+from vit_backbones.files import make_folder, remove_partial_files, write_atomically
 
 
 def test_replaces_a_file_and_makes_its_folder(tmp_path):
@@ -35,7 +34,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     message = r"cannot write .*file: No space left on device.*intact; .* choose another folder$"
     with pytest.raises(UserError, match=message):
         write_atomically(path, b"two")
@@ -69,9 +68,9 @@ def test_a_folder_is_absent_before_its_files_are(tmp_path, monkeypatch):
     folder = tmp_path / "epoch_1.pth"
     folder.mkdir()
     (folder / "part").touch()
-    monkeypatch.setattr(atomic.shutil, "rmtree", lambda path, ignore_errors: None)
-    atomic.remove_folder(folder)
+    monkeypatch.setattr(files.shutil, "rmtree", lambda path, ignore_errors: None)
+    files.remove_folder(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_1.pth.partial"]
     monkeypatch.undo()
-    atomic.remove_partial_files(tmp_path)
+    files.remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from ..errors import UserError
+from .errors import UserError
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
