@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
 
 from .errors import UserError
 
 
 def is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    return is_integer(value) or isinstance(value, float)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_positive(name: str, value: object) -> None:
@@ -31,6 +35,14 @@ def check_mlp_ratio(value: object, dim: int) -> None:
     """Raise a UserError unless an MLP of this ``mlp_ratio`` has some width on ``dim`` channels."""
     if not is_number(value) or not dim * value >= 1:
         raise UserError(f"mlp_ratio must be positive and leave the MLP some width, not {value!r}")
+
+
+def check_flags(settings: Any, prefix: str = "") -> None:
+    """Raise a UserError unless every bool of a dataclass is one: 'false' would be true."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.type == "bool" and not isinstance(value, bool):
+            raise UserError(f"{prefix}{field.name} must be True or False, not {value!r}")
 
 
 def check_rate(name: str, rate: object) -> None:

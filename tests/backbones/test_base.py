@@ -86,6 +86,43 @@ def test_stochastic_depth_may_be_replaced(kind: str) -> None:
 
 
 @each_type
+def test_gradients_of_each_sample(kind: str) -> None:
+    model = tiny(kind)
+    weights, images = dict(model.named_parameters()), random_images(3, 32, 32)
+
+    def loss(weights: dict, image: torch.Tensor) -> torch.Tensor:
+        outputs = torch.func.functional_call(model, weights, (image[None],))
+        return sum(out.square().mean() for out in outputs)
+
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, images)
+    for i, image in enumerate(images):
+        for name, gradient in torch.func.grad(loss)(weights, image).items():
+            torch.testing.assert_close(found[name][i], gradient, rtol=1e-4, atol=1e-5)
+
+
+@each_type
+@pytest.mark.parametrize("assign", [True, False])
+def test_built_without_memory_and_filled_later(kind: str, assign: bool) -> None:
+    """Every tensor that an encoder needs is a weight of it: all of them come with the file."""
+    model, images = tiny(kind), random_images(1, 32, 32)
+    with torch.device("meta"):
+        later = MODELS.get(kind)(**TINY[kind]).eval()
+    if not assign:
+        later.to_empty(device="cpu")
+        for buffer in later.buffers():
+            buffer.fill_(torch.nan)
+    later.load_state_dict(model.state_dict(), assign=assign)
+    for out, reference in zip(later(images), model(images)):
+        torch.testing.assert_close(out, reference)
+
+
+@each_type
+def test_flags_are_true_or_false(kind: str) -> None:
+    with pytest.raises(UserError, match="qkv_bias must be True or False, not 'false'"):
+        tiny(kind, qkv_bias="false")
+
+
+@each_type
 def test_one_output_is_a_tuple_as_well(kind: str) -> None:
     outputs = tiny(kind, out_indices=-1)(random_images(1, 32, 32))
     assert isinstance(outputs, tuple) and len(outputs) == 1

@@ -283,6 +283,8 @@ def test_memory_is_linear_in_pixels(monkeypatch):
         (dict(mlp_ratio=-1), "mlp_ratio must be positive"),
         (dict(mlp_ratio="4"), "mlp_ratio must be positive"),
         (dict(norm_eps="a"), "norm_eps must be a positive number"),
+        (dict(norm_eps=float("nan")), "norm_eps must be a positive number"),
+        (dict(mlp_ratio=float("inf")), "mlp_ratio must be positive"),
         (dict(kv_stride=3), "power of two"),
         (dict(kv_stride=0), "kv_stride must be a positive integer"),
         (dict(pool_kernel=2), "pool_kernel must be an odd"),

@@ -213,3 +213,12 @@ def test_sincos_and_sinusoid_are_not_trained() -> None:
         model = tiny("vit_b16", position=position)
         assert not model.pos_embed.requires_grad
         assert model.pos_embed.shape == (1, 1 + SIDE**2, DIM)
+
+
+@pytest.mark.parametrize("size", [56, 70])
+def test_positions_resized_by_a_factor_can_be_traced(size: int) -> None:
+    model = build_backbone("dinov2_s14", embed_dims=32, depth=1, num_heads=2, img_size=56)
+    randomize(model).eval()
+    images = random_images(1, size, size)
+    (out,) = torch.jit.trace(model, images)(images)
+    torch.testing.assert_close(out, model(images)[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vit_backbones import list_backbones
+from vit_backbones.cli.model_info import parse_setting
 
 TOOL = Path(__file__).parents[2] / "tools" / "model_info.py"
 
@@ -84,6 +85,14 @@ def test_list(run) -> None:
     rows = cells(run("--list", "dinov2_s*")[1])[1:]
     assert [row[:2] for row in rows] == [["dinov2_s14", "22.06 M"], ["dinov2_s14_reg", "22.06 M"]]
     assert "Oquab et al. 2023" in rows[0][2]
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [("2", 2), ("(1, 2)", (1, 2)), ("swiglu", "swiglu"), ("false", False), ("none", None)],
+)
+def test_values_of_settings(text: str, value: object) -> None:
+    assert parse_setting(f"key={text}") == ("key", value)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vit_backbones.layers import decomposed_attention
 from vit_backbones.layers.decomposed_attention import attend_with_decomposed_bias
@@ -62,6 +63,24 @@ def test_gradients_are_those_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(
         lambda *tensors: attend_with_decomposed_bias(*tensors, *grids, D**-0.5), inputs
     )
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_second_derivatives(scores: int, monkeypatch) -> None:
+    monkeypatch.setattr(decomposed_attention, "_SCORES", scores)
+    monkeypatch.setattr(decomposed_attention, "_MIN_ROWS", 5)
+    shape = SHAPES[0]
+    inputs, grids = random_inputs(*shape), shape[2:]
+    results = []
+    with sdpa_kernel(SDPBackend.MATH):
+        for out in (
+            attend_with_decomposed_bias(*inputs, *grids, D**-0.5),
+            folded(inputs, *grids),
+        ):
+            slopes = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
+            results.append(torch.autograd.grad(sum(s.pow(2).sum() for s in slopes), inputs))
+    for ours, reference in zip(*results):
+        torch.testing.assert_close(ours, reference, rtol=1e-9, atol=1e-9)
 
 
 def chunked(out: Tensor) -> bool:

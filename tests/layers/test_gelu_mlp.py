@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests.parity import randomize, relative_error
 from vit_backbones.layers import chunks
-from vit_backbones.layers.mlp import Mlp, QuickGELU
+from vit_backbones.layers.mlp import Mlp, QuickGELU, norm_then_mlp
 
 
 class Pair(nn.Module):
@@ -21,7 +21,7 @@ class Pair(nn.Module):
         self.mlp = Mlp(6, 10, out_dim=5, **settings)
 
     def ours(self, x, norm=True):
-        return self.mlp(x, self.norm) if norm else self.mlp(x)
+        return norm_then_mlp(x, self.norm, self.mlp) if norm else self.mlp(x)
 
     def definition(self, x, norm=True):
         return self.mlp.fc2(F.gelu(self.mlp.fc1(self.norm(x) if norm else x)))
@@ -110,7 +110,7 @@ def test_other_layers_are_called_themselves(pair, x):
     dropping = Pair(drop=0.5)
     assert not torch.equal(dropping.ours(x), dropping.ours(x))
     plain = nn.LayerNorm(6, elementwise_affine=False)
-    assert relative_error(pair.mlp(x, plain), pair.mlp(plain(x))) < 1e-6
+    assert relative_error(norm_then_mlp(x, plain, pair.mlp), pair.mlp(plain(x))) < 1e-6
 
 
 class Doubled(nn.Module):

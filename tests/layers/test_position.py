@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
+from vit_backbones import UserError
 from vit_backbones.layers.position import (
     PosInterpolation,
+    check_interpolation,
     resize_pos_embed,
     sincos_2d,
     sinusoid_1d,
@@ -76,6 +78,40 @@ def test_dinos_offset_never_misses_the_size(size: int) -> None:
     pos = torch.randn(1, 37 * 37, 1)
     how = PosInterpolation(offset=0.1)
     assert resize_pos_embed(pos, (37, 37), (size, 80 - size), how).shape[1] == size * (80 - size)
+
+
+def test_double_precision_is_kept() -> None:
+    pos = torch.randn(1, 6, 4, dtype=torch.float64)
+    half = resize_pos_embed(pos.float(), (2, 3), (5, 4))
+    resized = resize_pos_embed(pos, (2, 3), (5, 4))
+    assert resized.dtype == torch.float64 and not torch.equal(resized, half.double())
+    exact = torch.nn.functional.interpolate(
+        pos.unflatten(1, (2, 3)).permute(0, 3, 1, 2), size=(5, 4), mode="bicubic"
+    )
+    torch.testing.assert_close(resized, exact.flatten(2).mT, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_fixed_positions_have_the_default_precision(dtype: torch.dtype) -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert sinusoid_1d(3, 4).dtype == sincos_2d((2, 3), 4).dtype == dtype
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (dict(offset=5.0), "offset must be at least 0 and less than 1, not 5.0"),
+        (dict(offset="a"), "offset must be at least 0 and less than 1, not 'a'"),
+        (dict(antialias="no"), "antialias must be True or False, not 'no'"),
+    ],
+)
+def test_fields_that_cannot_work(fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=f"pos_interpolation: {message}"):
+        check_interpolation(fields)
 
 
 def test_half_precision_is_resized_in_float32() -> None:

@@ -13,7 +13,7 @@ from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..arguments import is_integer
+from ..arguments import check_flags, is_integer
 from ..errors import UserError, nearest
 from .presets import get_preset
 
@@ -63,6 +63,7 @@ def resolve_arch(
                 f"Its settings: {', '.join(known)}"
             )
     resolved = arch_class(**{**base, **settings})
+    check_flags(resolved)
     resolved.check()
     return resolved
 
@@ -83,7 +84,7 @@ def resolve_indices(indices: int | Sequence[int], total: int, unit: str) -> tupl
                 f"out_indices {indices!r}: {index!r} is out of range; the encoder has {total} "
                 f"{unit}s, 0 to {total - 1} (or -{total} to -1 from the end)"
             )
-        resolved.append(index % total)
+        resolved.append(int(index) % total)
     if len(set(resolved)) < len(resolved):
         raise UserError(f"out_indices {indices!r} names a {unit} twice")
     return tuple(sorted(resolved))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..layers.drop import DropPath, add_branch, drop_path_rates
 from ..layers.linear import Linear
-from ..layers.mlp import Mlp
+from ..layers.mlp import Mlp, norm_then_mlp
 from ..layers.pooling_attention import Pooling, PoolingAttention, pool_tokens
 from ..layers.position import resize_pos_embed
 from ..registry import MODELS
@@ -73,7 +73,7 @@ class MultiscaleBlock(nn.Module):
         if self.widens_mlp:
             y = self.norm2(x)
             return self.proj(y) + self.drop_path(self.mlp(y)), grid
-        return add_branch(x, lambda x: self.mlp(x, self.norm2), self.drop_path), grid
+        return add_branch(x, lambda x: norm_then_mlp(x, self.norm2, self.mlp), self.drop_path), grid
 
 
 @MODELS.register_module()

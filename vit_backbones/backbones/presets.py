@@ -39,7 +39,7 @@ def get_preset(name: str) -> Preset:
     Raises:
         UserError: No preset has this name; the message names the nearest.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise UserError(
             f"there is no preset '{name}'{nearest(name, PRESETS) or '.'} "
             f"vit_backbones.list_backbones() names all {len(PRESETS)}"

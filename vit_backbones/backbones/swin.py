@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..layers.chunks import computes_in_parts, records_gradients, split_mlp_rows
 from ..layers.drop import DropPath, add_branch, drop_path_rates
 from ..layers.linear import Linear
-from ..layers.mlp import Mlp
+from ..layers.mlp import Mlp, norm_then_mlp
 from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed
 from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_windows
@@ -52,7 +52,7 @@ class SwinBlock(nn.Module):
             x = add_branch(x, lambda x: self.norm1(self.attn(x, plan)), self.drop_path)
             return add_branch(x, lambda x: self.norm2(self.mlp(x)), self.drop_path)
         x = add_branch(x, lambda x: self.attn(self.norm1(x), plan), self.drop_path)
-        return add_branch(x, lambda x: self.mlp(x, self.norm2), self.drop_path)
+        return add_branch(x, lambda x: norm_then_mlp(x, self.norm2, self.mlp), self.drop_path)
 
     def _infers(self, x: Tensor) -> bool:
         """No gradients, nothing random (a part may be in training mode alone), and no other modules
@@ -76,7 +76,10 @@ class SwinBlock(nn.Module):
         for slots, before, after in zip(*parts):
             attended = self.attn.proj(windows.index_select(0, slots))
             torch.add(before, post(attended), out=after)
-            after += self.norm2(self.mlp(after)) if self.post_norm else self.mlp(after, self.norm2)
+            if self.post_norm:
+                after += self.norm2(self.mlp(after))
+            else:
+                after += norm_then_mlp(after, self.norm2, self.mlp)
         return result
 
 

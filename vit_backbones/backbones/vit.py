@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..layers.attention_kinds import ATTENTIONS
 from ..layers.drop import DropPath, PatchDrop, add_branch, drop_path_rates
-from ..layers.mlp import Mlp, QuickGELU, SwiGLU, swiglu_hidden_dim
+from ..layers.mlp import Mlp, QuickGELU, SwiGLU, norm_then_mlp, swiglu_hidden_dim
 from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed, sincos_2d, sinusoid_1d
 from ..layers.rope import RotaryEmbedding2D
@@ -53,7 +53,10 @@ class Block(nn.Module):
             x = x + self.drop_path(attend(x))
         else:
             x = add_branch(x, attend, self.drop_path)
-        return add_branch(x, lambda x: self.ls2(self.mlp(x, self.norm2)), self.drop_path)
+        return add_branch(x, self.feed_forward, self.drop_path)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.ls2(norm_then_mlp(x, self.norm2, self.mlp))
 
 
 @MODELS.register_module()

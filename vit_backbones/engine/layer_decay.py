@@ -33,6 +33,11 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         UserError: No module of the model has `get_layer_depth`, or a rate is not in (0, 1].
     """
 
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        self.decay_rate = self._rate("layer_decay_rate")
+        self.encoder_lr_mult = self._rate("encoder_lr_mult")
+
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = "", **kwargs) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix:
@@ -48,9 +53,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def set_rules(self, group: dict, name: str, encoders: dict[str, nn.Module]) -> None:
         """Change the settings of the group of the parameter of that name."""
         depth, total = layer_depth(name, encoders)
-        group["lr_scale"] = self._rate("layer_decay_rate") ** (total - 1 - depth)
+        group["lr_scale"] = self.decay_rate ** (total - 1 - depth)
         if name.startswith(tuple(encoders)):
-            group["lr_scale"] *= self._rate("encoder_lr_mult")
+            group["lr_scale"] *= self.encoder_lr_mult
         group["lr"] = group.get("lr", self.base_lr) * group["lr_scale"]
         MMLogger.get_current_instance().debug(
             f"layer {depth}: lr {group['lr']:.3g}, weight decay "

@@ -51,6 +51,8 @@ def gradients(function, inputs: tuple, needed: tuple[bool, ...], gradient: Tenso
     """The gradients of ``function(*inputs)`` by autograd, differentiable themselves: what a
     written-out backward pass gives where a second derivative is wanted."""
     with torch.enable_grad():
+        # views: an input that was computed from another shall not lead back to it
+        inputs = tuple(None if x is None else x.view_as(x) for x in inputs)
         wanted = [x for x, need in zip(inputs, needed) if need]
         found = torch.autograd.grad(function(*inputs), wanted, gradient, create_graph=True)
     found = iter(found)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from .chunks import gradients
 from .linear import runs_eagerly_on_cpu
 from .relative import decomposed_bias, fold_decomposed_bias
 
@@ -75,9 +75,13 @@ class _ChunkedAttention(torch.autograd.Function):
         return _attend(q, k, v, bias_h, bias_w, scale)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias_h, bias_w = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            needed = ctx.needs_input_grad[:5]
+            inputs = (q, k, v, bias_h, bias_w)
+            return *gradients(lambda *i: _definition(*i, ctx.scale), inputs, needed, gradient), None
+
         q, k, v, gradient = _as_matrices(q, k, v, gradient)
         dq, dbias_h, dbias_w = (torch.empty_like(t) for t in (q, bias_h, bias_w))
         dk, dv = torch.zeros_like(k), torch.zeros_like(v)
@@ -92,6 +96,13 @@ class _ChunkedAttention(torch.autograd.Function):
             dbias_h[queries] = dscores.sum(-1)
             dbias_w[queries] = dscores.sum(-2)
         return dq.mul_(ctx.scale), dk.mul_(ctx.scale), dv, dbias_h, dbias_w, None
+
+
+def _definition(
+    q: Tensor, k: Tensor, v: Tensor, bias_h: Tensor, bias_w: Tensor, scale: float
+) -> Tensor:
+    bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(-2)
+    return (scale * q @ k.transpose(-2, -1) + bias).softmax(dim=-1) @ v
 
 
 def _attend(

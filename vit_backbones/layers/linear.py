@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
@@ -58,8 +59,12 @@ def is_plain(layer: nn.Module) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody watches or changes what the module does: by hooks, or by a ``forward`` of
+    its own in place of its class's, as low-rank adapters and offloading put in."""
     return bool(
-        module._forward_hooks
+        "forward" in vars(module)
+        or torch.nn.modules.module._has_any_global_hook()
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
@@ -75,6 +80,7 @@ def runs_eagerly_on_cpu(*tensors: Tensor) -> bool:
         and not torch.jit.is_tracing()
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
+        and forward_ad._current_level < 0
         and dtype in (torch.float32, torch.float64)
         and all(t.device.type == "cpu" and t.dtype == dtype and t.numel() > 0 for t in tensors)
     )

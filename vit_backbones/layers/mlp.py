@@ -44,29 +44,44 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden_dim, out_dim or dim)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
-        """(..., dim) -> (..., out_dim), of ``norm(x)`` where a norm is given."""
-        parts = [self] if norm is None else [self, norm]
-        if self._is_gelu_mlp(norm) and computes_in_parts(x, *parts):
-            weights = Weights(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
-            if norm is None:
-                return gelu_mlp(x, weights, 0.0)
-            weights = weights._replace(norm_weight=norm.weight, norm_bias=norm.bias)
-            return gelu_mlp(x, weights, norm.eps)
-        x = x if norm is None else norm(x)
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., out_dim)."""
+        if self.is_gelu_mlp and computes_in_parts(x, self):
+            return gelu_mlp(x, self.weights, 0.0)
         x = self.drop(self.act(self.fc1(x)))
         return self.drop(self.fc2(x))
 
-    def _is_gelu_mlp(self, norm: nn.LayerNorm | None) -> bool:
-        """Nothing but the norm, two linear layers and a GELU: no dropout, and none of them replaced
-        (by parametrizations or low-rank adapters, for instance)."""
+    @property
+    def weights(self) -> Weights:
+        return Weights(self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias)
+
+    @property
+    def is_gelu_mlp(self) -> bool:
+        """Nothing but two linear layers and a GELU: no dropout, and none of them replaced (by
+        parametrizations or low-rank adapters, for instance)."""
+        drop = self.drop
+        passes = type(drop) is nn.Dropout and not (drop.p and drop.training)
         return (
-            (norm is None or (type(norm) is nn.LayerNorm and norm.bias is not None))
-            and type(self.fc1) is type(self.fc2) is Linear
+            type(self.fc1) is type(self.fc2) is Linear
             and type(self.act) is nn.GELU
             and self.act.approximate == "none"
-            and not (self.drop.p and self.drop.training)
+            and (passes or type(drop) is nn.Identity)
         )
+
+
+def norm_then_mlp(x: Tensor, norm: nn.Module, mlp: nn.Module) -> Tensor:
+    """``mlp(norm(x))``, in one go for a LayerNorm and a :class:`Mlp` with a GELU that are as they
+    were made and that no hook watches."""
+    if (
+        type(mlp) is Mlp
+        and mlp.is_gelu_mlp
+        and type(norm) is nn.LayerNorm
+        and norm.bias is not None
+        and computes_in_parts(x, mlp, norm)
+    ):
+        weights = mlp.weights._replace(norm_weight=norm.weight, norm_bias=norm.bias)
+        return gelu_mlp(x, weights, norm.eps)
+    return mlp(norm(x))
 
 
 class SwiGLU(nn.Module):
@@ -87,9 +102,9 @@ class SwiGLU(nn.Module):
         self.fc2 = Linear(hidden_dim, dim)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None = None) -> Tensor:
-        """(..., dim) -> the same, of ``norm(x)`` where a norm is given."""
-        a, b = self.fc1(x if norm is None else norm(x)).chunk(2, dim=-1)
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> the same."""
+        a, b = self.fc1(x).chunk(2, dim=-1)
         return self.drop(self.fc2(self.drop(F.silu(a) * b)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .decomposed_attention import attend_with_decomposed_bias
-from .linear import Linear
+from .linear import Linear, has_hooks
 from .relative import resize_tables_on_load
 from .split_linear import split_linear
 from .window import merge_windows, partition_windows
@@ -41,14 +42,14 @@ class Pooling:
 
 
 def pool_tokens(
-    x: Tensor, grid: tuple[int, int], pooling: Pooling, weight: Tensor | None = None
+    x: Tensor, grid: tuple[int, int], pool: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, tuple[int, int]]:
-    """Pool the patches among tokens (B, P + h * w, C); the P prefix tokens stay as they are. Also
-    the new grid."""
+    """Pool the patches among tokens (B, P + h * w, C) as maps (B, C, h, w); the P prefix tokens
+    stay as they are. Also the new grid."""
     prefix = x.shape[1] - grid[0] * grid[1]
     # channels stay innermost: the map is a view, and so are the tokens of the result
     patches = x[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2)
-    pooled = pooling(patches, weight).permute(0, 2, 3, 1)
+    pooled = pool(patches).permute(0, 2, 3, 1)
     tokens = pooled.flatten(1, 2)
     if prefix:
         tokens = torch.cat([x[:, :prefix], tokens], dim=1)
@@ -103,7 +104,13 @@ class PoolingAttention(nn.Module):
         for name, pooling in self.pooling.items():
             if pooling is not None and pooling.mode == "conv":
                 conv = nn.Conv2d(
-                    self.head_dim, self.head_dim, pooling.kernel, groups=self.head_dim, bias=False
+                    self.head_dim,
+                    self.head_dim,
+                    pooling.kernel,
+                    pooling.stride,
+                    padding=pooling.kernel // 2,
+                    groups=self.head_dim,
+                    bias=False,
                 )
                 setattr(self, f"pool_{name}", conv)
                 setattr(self, f"norm_{name}", nn.LayerNorm(self.head_dim, eps=norm_eps))
@@ -150,11 +157,19 @@ class PoolingAttention(nn.Module):
             return x, grid
         if pooling.mode != "conv":
             return pool_tokens(x, grid, pooling)
-        # all heads at once: a kernel per channel is the head's kernel, repeated
-        weight = getattr(self, f"pool_{name}").weight.repeat(self.num_heads, 1, 1, 1)
-        x, grid = pool_tokens(x, grid, pooling, weight)
-        norm = getattr(self, f"norm_{name}")
-        return norm(x.unflatten(-1, (self.num_heads, self.head_dim))).flatten(2), grid
+        conv, norm = getattr(self, f"pool_{name}"), getattr(self, f"norm_{name}")
+        heads = (self.num_heads, self.head_dim)
+        if type(conv) is nn.Conv2d and not has_hooks(conv):
+            # all heads at once: a kernel per channel is the head's kernel, repeated
+            weight = conv.weight.repeat(self.num_heads, 1, 1, 1)
+            x, grid = pool_tokens(x, grid, lambda maps: pooling(maps, weight))
+            x = x.unflatten(-1, heads)
+        else:
+            B = x.shape[0]
+            x = x.unflatten(-1, heads).transpose(1, 2).flatten(0, 1)
+            x, grid = pool_tokens(x, grid, conv)
+            x = x.unflatten(0, (B, self.num_heads)).transpose(1, 2)
+        return norm(x).flatten(2), grid
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, q_grid: tuple[int, int], kv_grid: tuple[int, int]

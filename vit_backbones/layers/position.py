@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..arguments import check_flags, check_rate
 from ..errors import UserError, nearest
 
 MODES = ("bicubic", "bilinear", "nearest")
@@ -47,9 +48,13 @@ def check_interpolation(fields: Mapping[str, Any]) -> None:
                 f"pos_interpolation has no field '{name}'{nearest(name, known) or '.'} "
                 f"Its fields: {', '.join(known)}"
             )
-    mode = PosInterpolation(**fields).mode
-    if mode not in MODES:
-        raise UserError(f"pos_interpolation: mode must be one of {', '.join(MODES)}, not {mode!r}")
+    how = PosInterpolation(**fields)
+    if how.mode not in MODES:
+        raise UserError(
+            f"pos_interpolation: mode must be one of {', '.join(MODES)}, not {how.mode!r}"
+        )
+    check_rate("pos_interpolation: offset", how.offset)
+    check_flags(how, "pos_interpolation: ")
 
 
 def resize_pos_embed(
@@ -60,12 +65,15 @@ def resize_pos_embed(
 ) -> Tensor:
     """Resize position embeddings of patches, (1, old_h * old_w, C) -> (1, new_h * new_w, C).
 
-    Prefix positions (class token) are not among them. The arithmetic is in float32.
+    Prefix positions (class token) are not among them. The arithmetic is in float32 at least.
     """
+    if how.offset and torch.jit.is_tracing():
+        new_grid = tuple(int(n) for n in new_grid)  # a factor must be a number
     # a side that torch.export leaves open is no int: it may be another one
     if all(isinstance(n, int) and n == o for n, o in zip(new_grid, old_grid, strict=True)):
         return pos
-    x = pos.reshape(1, *old_grid, -1).permute(0, 3, 1, 2).float()
+    x = pos.reshape(1, *old_grid, -1).permute(0, 3, 1, 2)
+    x = x.to(torch.promote_types(pos.dtype, torch.float32))
     options: dict = dict(mode=how.mode)
     if how.mode != "nearest":
         options.update(antialias=how.antialias, align_corners=how.align_corners)
@@ -80,7 +88,8 @@ def resize_pos_embed(
 def sinusoid_1d(length: int, dim: int) -> Tensor:
     """(length, dim): sin at even and cos at odd channels (Vaswani et al. 2017, section 3.5)."""
     angles = torch.arange(length)[:, None] * _frequencies((dim + 1) // 2)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :dim].float()
+    waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :dim]
+    return waves.to(torch.get_default_dtype())
 
 
 def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
@@ -93,7 +102,7 @@ def sincos_2d(grid: tuple[int, int], dim: int) -> Tensor:
     for axis in (columns, rows):
         angles = axis.flatten()[:, None] * frequencies
         parts += [angles.sin(), angles.cos()]
-    return torch.cat(parts, dim=1).float()
+    return torch.cat(parts, dim=1).to(torch.get_default_dtype())
 
 
 def _frequencies(count: int) -> Tensor:

@@ -129,6 +129,8 @@ def flat_rows(index: Tensor, batch: int, n: int) -> Tensor:
 class _TakeRows(torch.autograd.Function):
     """Takes rows, each at most once; its gradient takes them back, where autograd would scatter."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x, index, blank, back_index, back_blank):
         return _take_rows(x, index, blank)
@@ -136,6 +138,11 @@ class _TakeRows(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.rows = inputs[1:]
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        index, blank, _, _ = ctx.rows
+        return _take_rows(tangent, index, blank)
 
     @staticmethod
     def backward(ctx, gradient):

@@ -162,8 +162,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
         return (q.to(v.dtype), k.to(v.dtype), v), 1.0
 
     def position_bias(self, window: int) -> Tensor:
-        like = self.cpb_mlp[0].weight
-        offsets = log_spaced_offsets(window, self.pretrained_window, like)
+        offsets = log_spaced_offsets(window, self.pretrained_window, like=self.logit_scale)
         table = 16 * torch.sigmoid(self.cpb_mlp(offsets))
         return bias_from_table(table, window, window)
 
