@@ -53,10 +53,9 @@ class Block(nn.Module):
             x = x + self.drop_path(attend(x))
         else:
             x = add_branch(x, attend, self.drop_path)
-        return add_branch(x, self.feed_forward, self.drop_path)
-
-    def feed_forward(self, x: Tensor) -> Tensor:
-        return self.ls2(norm_then_mlp(x, self.norm2, self.mlp))
+        return add_branch(
+            x, lambda x: self.ls2(norm_then_mlp(x, self.norm2, self.mlp)), self.drop_path
+        )
 
 
 @MODELS.register_module()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import codecs
-import collections
 import hashlib
-import io
 import pickle
 import re
 import zipfile
@@ -14,15 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from .indexed import files_of, is_index
+from .numpy_files import read_npz, read_pickled_arrays
 from .sharded import is_sharded, read_sharded
 from .sources import locate
+from .unpickling import holds_code
 
 # Where projects put the weights in what they save, best first: a moving average or a teacher before
 # the raw weights. mmengine's 'ema_state_dict' comes last: its EMAHook swaps the two when it saves,
@@ -114,7 +112,7 @@ def read_checkpoint(path: str | Path) -> Any:
         if head.startswith(LEGACY_TORCH):
             return _read_torch(path)
         if head.startswith(b"\x80"):
-            return _read_arrays(path)
+            return read_pickled_arrays(path)
     except UserError:
         raise
     except Exception as error:  # parsers of damaged files raise whatever they run into
@@ -200,7 +198,7 @@ def _read_zip(path: Path) -> Any:
         _check_size(path, sum(member.file_size for member in archive.infolist()))
         names = archive.namelist()
         if any(name.endswith(".npy") for name in names):
-            return _read_npz(archive)
+            return read_npz(archive)
     if any(name.endswith("/constants.pkl") for name in names):
         raise UserError(
             f"{path} was not opened: it is a TorchScript program, not a file of weights. Take "
@@ -216,77 +214,8 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):
-            raise _holds_code(path, found[1]) from error
+            raise holds_code(path, found[1]) from error
         raise
-
-
-def _read_npz(archive: zipfile.ZipFile) -> dict[str, Tensor]:
-    arrays = {}
-    for member in archive.infolist():
-        data = io.BytesIO(archive.read(member))  # of the size that the archive claims at most
-        version = np.lib.format.read_magic(data)
-        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-        shape, _, dtype = read_header(data)
-        if dtype.itemsize * np.prod(shape, dtype=object) != member.file_size - data.tell():
-            raise UserError(
-                f"{archive.filename} was not opened: {member.filename} in it claims to be {dtype} "
-                f"of shape {shape}, but has {member.file_size - data.tell()} bytes"
-            )
-        data.seek(0)
-        arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(data)
-    return _to_tensors(arrays)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads dicts, lists, strings, numbers and numpy's arrays, nothing else."""
-
-    ALLOWED = {
-        "collections.OrderedDict": collections.OrderedDict,
-        "_codecs.encode": codecs.encode,  # bytes, in old protocols
-        "numpy.ndarray": np.ndarray,
-        "numpy.dtype": np.dtype,
-        "numpy.core.multiarray._reconstruct": np.zeros(0).__reduce__()[0],
-        "numpy.core.multiarray.scalar": np.float64(0).__reduce__()[0],
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        full_name = f"{module.replace('numpy._core', 'numpy.core')}.{name}"
-        if full_name not in self.ALLOWED:
-            raise _NotAllowed(f"{module}.{name}")
-        return self.ALLOWED[full_name]
-
-
-class _NotAllowed(Exception):
-    """A pickle asks for something that is neither plain Python nor an array."""
-
-
-def _read_arrays(path: Path) -> Any:
-    """detectron2's files: a pickle of numpy's arrays."""
-    with path.open("rb") as file:
-        try:
-            return _to_tensors(_ArrayUnpickler(file, encoding="latin1").load())
-        except _NotAllowed as error:
-            raise _holds_code(path, str(error)) from error
-
-
-def _to_tensors(content: Any) -> Any:
-    """Numpy's arrays of numbers, in nested dicts too, as tensors."""
-    if isinstance(content, Mapping):
-        return {name: _to_tensors(value) for name, value in content.items()}
-    if not isinstance(content, np.ndarray):
-        return content
-    if content.dtype.kind == "V" and content.dtype.itemsize == 2:  # bfloat16, unknown to numpy
-        return torch.from_numpy(content.view(np.int16).copy()).view(torch.bfloat16)
-    if content.dtype.kind in "biufc":
-        return torch.from_numpy(content.astype(content.dtype.newbyteorder("="), order="C"))
-    return content
-
-
-def _holds_code(path: Path, name: str) -> UserError:
-    return UserError(
-        f"{path} was not opened: besides weights it holds {name}, whose loading could run code "
-        "from the file. Ask its author for the weights alone, or for a .safetensors file"
-    )
 
 
 def _check_size(path: Path, claimed: int) -> None:

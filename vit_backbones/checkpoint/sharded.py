@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 import warnings
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -22,6 +21,7 @@ from torch.distributed.checkpoint import filesystem, metadata
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 
 from ..errors import UserError
+from .unpickling import NotAllowed, RestrictedUnpickler, holds_code
 
 WEIGHTS, OPTIMIZER = "state_dict.", "optimizer."
 STATE = "state.pth"
@@ -118,7 +118,7 @@ def tensor_sizes(path: str | Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     sizes = {}
     for name, entry in found.items():
         if not isinstance(entry, metadata.TensorStorageMetadata):
-            raise _holds_code(path, name)
+            raise holds_code(path, name)
         sizes[name] = entry.size, entry.properties.dtype
     claimed = sum(math.prod(size) * dtype.itemsize for size, dtype in sizes.values())
     held = sum(file.stat().st_size for file in Path(path).iterdir())
@@ -130,7 +130,7 @@ def tensor_sizes(path: str | Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return sizes
 
 
-class _MetadataUnpickler(pickle.Unpickler):
+class _MetadataUnpickler(RestrictedUnpickler):
     """Reads what torch.distributed.checkpoint says of tensors and files, nothing else."""
 
     ALLOWED = {
@@ -161,16 +161,6 @@ class _MetadataUnpickler(pickle.Unpickler):
         ),
     }
 
-    def find_class(self, module: str, name: str) -> Any:
-        found = self.ALLOWED.get(f"{module}.{name}")
-        if found is None:
-            raise _NotAllowed(f"{module}.{name}")
-        return found
-
-
-class _NotAllowed(Exception):
-    """A pickle asks for something that no metadata of tensors needs."""
-
 
 class _Reader(dcp.FileSystemReader):
     def read_metadata(self, *args: Any, **kwargs: Any) -> metadata.Metadata:
@@ -178,8 +168,8 @@ class _Reader(dcp.FileSystemReader):
         try:
             with open(path / METADATA, "rb") as file:
                 found = _MetadataUnpickler(file).load()
-        except _NotAllowed as error:
-            raise _holds_code(path, str(error)) from error
+        except NotAllowed as error:
+            raise holds_code(path, str(error)) from error
         except Exception as error:
             raise _damaged(path, error) from error
         if not isinstance(found, metadata.Metadata):
@@ -198,10 +188,3 @@ class _Planner(DefaultLoadPlanner):
 def _damaged(path: str | Path, error: Exception) -> UserError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return UserError(f"{path} can't be read: {reason}. It is damaged, or of another model")
-
-
-def _holds_code(path: str | Path, name: str) -> UserError:
-    return UserError(
-        f"{path} was not opened: besides tensors it holds {name}, whose loading could run code "
-        "from the file"
-    )
