@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +76,28 @@ def test_a_folder_is_absent_before_its_files_are(tmp_path, monkeypatch):
     monkeypatch.undo()
     files.remove_partial_files(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+HOLD = """
+import sys, time
+from vit_backbones.files import sole_run
+with sole_run(sys.argv[1]):
+    print("running", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_run_at_a_time_writes_into_a_folder(tmp_path):
+    """A killed one leaves no lock behind."""
+    other = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"running\n"
+        message = rf"another run \(process {other.pid} on .*\) writes into .*--work-dir"
+        with pytest.raises(UserError, match=message), files.sole_run(tmp_path):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with files.sole_run(tmp_path):
+        assert (tmp_path / ".running").read_text().startswith(f"process {os.getpid()} on ")
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,9 @@ def main() -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="write the scores (.json) or every prediction (.pkl)"
     )
+    parser.add_argument(
+        "--tta", action="store_true", help="test-time augmentation by the config's tta_model"
+    )
     test(parser.parse_args())
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 from mmengine.fileio import LocalBackend, register_backend
 
 from .errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    fcntl = None
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
@@ -86,6 +92,40 @@ def make_folder(path: str | Path) -> Path:
         reason = error.strerror if file is None else f"{file} is a file"
         raise UserError(f"cannot make the folder {path}: {reason}; choose another one") from error
     return path
+
+
+@contextmanager
+def sole_run(folder: str | Path) -> Iterator[None]:
+    """While one run writes into ``folder`` no other may: the two would replace and clear away each
+    other's checkpoints. The system takes the lock from a process that dies.
+
+    Raises:
+        UserError: Another run, of this or another machine, has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    path = make_folder(folder) / ".running"
+    with explained(path):
+        file = open(path, "a+")
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            raise UserError(
+                f"another run ({file.read().strip()}) writes into {folder}. Wait for it or end it, "
+                "or choose another folder with --work-dir"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: str | Path) -> None:

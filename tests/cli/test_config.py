@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from vit_backbones import UserError
@@ -57,6 +59,29 @@ def test_options_are_applied():
 def test_options_that_nothing_would_read():
     with pytest.raises(UserError, match="no 'trian_cfg', did you mean 'train_cfg'"):
         read_config("vit_digits", {"trian_cfg.max_epochs": 3})
+
+
+@pytest.mark.parametrize(
+    "option, value, message",
+    [
+        ("optim_wrapper.optimizer", "SGD", "did you mean optim_wrapper.optimizer.type=SGD?"),
+        ("model.backbone", 3, "model.backbone has settings of its own"),
+        ("train_dataloader", 3, "train_dataloader has settings of its own"),
+        ("optim_wrapper", None, "optim_wrapper=None: a run can't do without"),
+        ("custom_hooks", 3, "custom_hooks=3: expected a list"),
+        ("load_from", 3, "load_from=3: expected a path"),
+        ("work_dir", 5, "work_dir=5: expected a path"),
+    ],
+)
+def test_options_of_another_kind(option, value, message):
+    with pytest.raises(UserError, match=f"--cfg-options {re.escape(option)}") as caught:
+        read_config("vit_digits", {option: value})
+    assert message in str(caught.value)
+
+
+def test_options_may_change_the_kind_deeper_down():
+    cfg = read_config("vit_digits", {"model.backbone.arch": "vit_ti16", "model.neck": None})
+    assert cfg.model.backbone.arch == "vit_ti16"
 
 
 def test_options_that_do_not_fit():

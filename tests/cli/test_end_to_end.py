@@ -60,6 +60,24 @@ def test_testing_gives_the_score_of_the_run(work_dir, tmp_path):
     assert predictions.stat().st_size > 0
 
 
+def test_test_time_augmentation(work_dir, tmp_path):
+    plain, config, scores = work_dir / "vit_digits.py", tmp_path / "tta.py", tmp_path / "tta.json"
+    words = ["test", plain, best_checkpoint(work_dir), "--work-dir", tmp_path, "--tta"]
+    status, _, err = command(*words, *options())
+    assert (status, "has no tta_model and no tta_pipeline" in err) == (2, True)
+    sides = ", ".join(f"dict(type='Resize', scale=({side}, {side}))" for side in (16, 18))
+    config.write_text(
+        f"_base_ = ['{plain}']\n"
+        "tta_model = dict(type='AverageClsScoreTTA')\n"
+        f"tta_pipeline = [dict(type='TestTimeAug', transforms=[[{sides}], "
+        "[dict(type='PackInputs')]])]\n"
+    )
+    words[1] = config
+    status, out, err = command(*words, "--out", scores, *options())
+    assert status == 0, err
+    assert "accuracy/top1" in out and 0 < json.loads(scores.read_text())["accuracy/top1"] <= 100
+
+
 def test_scores_that_no_file_can_hold(work_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("mmengine.runner.Runner.test", None)  # it is known before
     out, config = work_dir / "vit_digits.py" / "scores.json", work_dir / "vit_digits.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,21 @@ from tests.cli.command import TOOLS
 
 @pytest.fixture
 def launch(tmp_path):
-    stand_in = '#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n'
-    for name in ("python", "srun"):
-        (tmp_path / name).write_text(stand_in)
-        (tmp_path / name).chmod(0o755)
+    words = '#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n'
 
-    def run(script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess:
-        path = f"{tmp_path}:{os.environ['PATH']}"
-        return subprocess.run(
+    def run(script: str, *arguments: str, stand_in: str = words, **env: str) -> Namespace:
+        for name in ("python", "srun"):
+            (tmp_path / name).write_text(stand_in)
+            (tmp_path / name).chmod(0o755)
+        process = subprocess.Popen(
             ["bash", TOOLS / script, *arguments],
-            env={**os.environ, "PATH": path, **env},
-            capture_output=True,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
+        out, err = process.communicate()
+        return Namespace(stdout=out, stderr=err, returncode=process.returncode, pid=process.pid)
 
     return run
 
@@ -44,6 +47,13 @@ def test_dist_train(launch):
     script, *arguments = words[-6:]
     assert Path(script) == TOOLS / "train.py"
     assert arguments == ["a b.py", "--launcher", "pytorch", "--seed", "1"]
+
+
+@pytest.mark.parametrize("script", ["dist_train.sh", "slurm_train.sh"])
+def test_a_signal_to_the_script_reaches_what_it_starts(launch, script):
+    """It is the same process: else a training would go on after its script was ended."""
+    process = launch(script, *["4"] * 3, stand_in="#!/bin/sh\necho $$ $PPID\n")
+    assert process.stdout.split() == [str(process.pid), str(os.getpid())]
 
 
 def test_dist_train_on_one_machine(launch):

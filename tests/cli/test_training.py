@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from vit_backbones import UserError
 from vit_backbones.cli import training
+from vit_backbones.cli.config import read_config
 
 OPTIONS = dict(
     config="vit_digits",
@@ -27,6 +28,9 @@ OPTIONS = dict(
     auto_scale_lr=False,
     no_validate=False,
 )
+
+
+SMALL = dict(embed_dims=32, depth=4, num_heads=2)
 
 
 def config(**options) -> Config:
@@ -116,6 +120,27 @@ def test_pretrained_may_be_fetched_later_or_a_folder(tmp_path, backbone):
     torch.save({"cls_token": torch.zeros(1, 1, 64)}, tmp_path / "best_top1_epoch_1.pth")
     init_cfg = config(pretrained=str(tmp_path), backbone=backbone).model.backbone.init_cfg
     assert init_cfg == dict(type="Pretrained", checkpoint=str(tmp_path))
+
+
+SOFT_TEACHER = "mmdet::soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco"
+
+
+def test_a_detector_inside_another_model_is_fitted_with_its_settings(tmp_path):
+    cfg = read_config(SOFT_TEACHER)
+    settings = {f"model.detector.backbone.{k}": v for k, v in SMALL.items()}
+    left = training.swap(cfg, "vit_b16", None, {**settings, "train_cfg.max_iters": 1})
+    assert left == {"train_cfg.max_iters": 1}
+    detector = cfg.model.detector
+    assert detector.backbone.embed_dims == 32 and detector.neck.in_channels == 32
+    torch.save({"cls_token": torch.zeros(1, 1, 64)}, tmp_path / "weights.pth")
+    training.set_pretrained(cfg, str(tmp_path / "weights.pth"))
+    assert detector.backbone.init_cfg.checkpoint == str(tmp_path / "weights.pth")
+
+
+def test_settings_may_be_named_inside_of_arch():
+    cfg = read_config("vit_digits")
+    assert training.swap(cfg, "vit_b16", None, {"model.backbone.arch.depth": 3}) == {}
+    assert cfg.model.backbone.depth == 3
 
 
 def test_compile_goes_for_the_encoder():

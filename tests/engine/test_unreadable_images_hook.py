@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -19,6 +20,7 @@ from vit_backbones.cli.mistakes import explain
 from vit_backbones.engine import GuardedPipelinesHook
 from vit_backbones.engine.unreadable_images_hook import (
     GIVE_UP_AFTER,
+    TolerantLoading,
     make_tolerant,
     nested_datasets,
     read_notes,
@@ -77,6 +79,24 @@ def image_config(work_dir: Path, images: list[Path], workers: int = 0, **changes
     cfg.train_dataloader.dataset = dict(type="vit_backbones.ImageFiles", files=files)
     cfg.default_hooks.unreadable = dict(type="vit_backbones.UnreadableImagesHook")
     return cfg
+
+
+def test_an_image_of_another_size_than_annotated_is_none(tmp_path):
+    """mmdet would put the boxes where nothing is; detectron2 refuses such an image too."""
+    pixels = np.zeros((64, 96, 3), np.uint8)  # turned by 90 degrees when it is loaded
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    notes = tmp_path / "unreadable_train_images.txt"
+    loading = TolerantLoading(LoadImageFromFile(), notes, blank=False)
+    sample = dict(img_path=str(tmp_path / "turned.jpg"))
+    assert loading(dict(sample, height=96, width=64))["img"].shape == (96, 64, 3)
+    assert loading(dict(sample))["img"].shape == (96, 64, 3)
+    assert loading(dict(sample, height=64, width=96)) is None
+    (reason,) = read_notes(notes).values()
+    assert reason == (
+        "has 64 x 96 pixels, its annotation is for 96 x 64 (turned by its EXIF orientation?)"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -114,13 +114,10 @@ def test_a_patch_of_14_changes_the_strides_of_all_heads():
 
 
 def test_heads_beside_a_detector():
-    """A tracker's sees the detector's maps, a teacher's those of another backbone."""
+    """A tracker's sees the detector's maps."""
     qdtrack = "qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval"
     model = swapped(f"mmdet::qdtrack/{qdtrack}", "dinov2_s14").model
     assert model.track_head.roi_extractor.featmap_strides == [3.5, 7, 14, 28]
-    model = swapped("mmdet::lad/lad_r50-paa-r101_fpn_2xb8_coco_1x", "dinov2_s14").model
-    assert model.bbox_head.anchor_generator.strides == [7, 14, 28, 56, 112]
-    assert model.teacher_bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
 
 
 def test_a_single_level_of_another_stride():
@@ -242,6 +239,17 @@ def test_our_own_configs():
     cfg = swapped("vit_digits", "swin_t")
     assert cfg.model.head.in_channels == 768
     assert cfg.model.neck.type == "GlobalAveragePooling"
+
+
+@pytest.mark.parametrize(
+    "name", ["ld/ld_r18-gflv1-r101_fpn_1x_coco", "lad/lad_r50-paa-r101_fpn_2xb8_coco_1x"]
+)
+def test_a_teacher_keeps_the_strides_of_its_student(name):
+    """It is compared with the student place by place."""
+    assert swapped(f"mmdet::{name}", "swin_t").model.backbone.arch == "swin_t"
+    cfg = read_config(f"mmdet::{name}")
+    with pytest.raises(vb.UserError, match="the maps of a teacher, of strides 8, 16"):
+        swap_backbone(cfg, "dinov2_s14")
 
 
 def test_a_detector_inside_another_model():

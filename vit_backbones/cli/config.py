@@ -38,6 +38,9 @@ OTHER_KEYS = (
     "tta_model",
     "tta_pipeline",
 )
+NEEDED = ("model", "train_dataloader", "optim_wrapper", "train_cfg", "env_cfg", "default_hooks")
+PATHS = ("load_from", "work_dir")
+LISTS = ("custom_hooks",)
 
 
 class Options(DictAction):
@@ -151,12 +154,13 @@ def apply_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options that no part of a run would read: unknown names at the top level.
+    """Refuse options that no part of a run would read, unknown names at the top level, and single
+    values in the place of a part of a run or a model.
 
-    Deeper ones go to a constructor, which refuses what it does not know.
+    Deeper names go to a constructor, which refuses what it does not know.
 
     Raises:
-        UserError: Names the option and the nearest known name.
+        UserError: Names the option, and the nearest known name or what it must be.
     """
     known = {*cfg, *inspect.signature(Runner.__init__).parameters, *OTHER_KEYS} - {"self", "cfg"}
     for option in options:
@@ -165,6 +169,35 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             raise UserError(
                 f"--cfg-options {option}: the config has no '{top}'{nearest(top, known)}"
             )
+    for option, value in options.items():
+        old = value_at(cfg, option)
+        # deeper ones may have the choice: arch, attention, ...
+        is_part = isinstance(old, Mapping) and option.count(".") < 2
+        if is_part and not isinstance(value, Mapping | None):
+            hint = f"; did you mean {option}.type={value}?" if isinstance(value, str) else ""
+            raise UserError(
+                f"--cfg-options {option}={value}: {option} has settings of its own "
+                f"({', '.join(map(str, old)) or 'none yet'}), give these one by one{hint}"
+            )
+        if option in LISTS and not isinstance(value, list | tuple | None):
+            raise UserError(f"--cfg-options {option}={value}: expected a list, as {option}='[]'")
+        if value is None and option in NEEDED:
+            raise UserError(f"--cfg-options {option}=None: a run can't do without")
+        if option in PATHS and not isinstance(value, str | None):
+            raise UserError(f"--cfg-options {option}={value}: expected a path")
+
+
+def value_at(cfg: Config, path: str) -> Any:
+    """What the config has at a dotted path, None for nothing."""
+    node: Any = cfg
+    for key in path.split("."):
+        if isinstance(node, list | tuple) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, Mapping | Config) and key in node:
+            node = node[key]
+        else:
+            return None
+    return node
 
 
 def choose_work_dir(cfg: Config, work_dir: str | None, backbone: str | None = None) -> None:

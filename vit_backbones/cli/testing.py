@@ -11,7 +11,7 @@ from mmengine.evaluator import DumpResults
 from rich.console import Console
 from rich.table import Table
 
-from ..datasets.on_disk import check_data, set_data_root
+from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
 from ..errors import UserError
 from ..files import make_folder, write_json
 from .config import choose_work_dir, read_config
@@ -59,10 +59,30 @@ def testing_config(args: Namespace) -> Config:
         raise UserError(f"{cfg.filename} has no test_dataloader")
     if args.data_root:
         set_data_root(cfg, args.data_root)
+    if args.tta:
+        set_tta(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
     set_loader_defaults(cfg)
     check_data(cfg, ("test",))
     return cfg
+
+
+def set_tta(cfg: Config) -> None:
+    """``--tta``: test on several versions of each image and merge what comes out, as the config's
+    ``tta_model`` and ``tta_pipeline`` say.
+
+    Raises:
+        UserError: It has none.
+    """
+    lacking = [key for key in ("tta_model", "tta_pipeline") if not cfg.get(key)]
+    if lacking:
+        raise UserError(
+            f"--tta: {cfg.filename} has no {' and no '.join(lacking)}, which say how test images "
+            "are varied and the predictions merged"
+        )
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    for dataset in leaf_datasets(cfg.test_dataloader):
+        dataset.pipeline = cfg.tta_pipeline
 
 
 def print_scores(scores: dict[str, float], checkpoint: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
@@ -25,9 +27,9 @@ from ..engine import (
     find_checkpoint,
 )
 from ..errors import UserError
-from ..files import make_folder
-from ..swap import library_of, swap_backbone
-from .config import apply_options, choose_work_dir, read_config
+from ..files import make_folder, sole_run
+from ..swap import find_model, library_of, swap_backbone
+from .config import apply_options, choose_work_dir, read_config, value_at
 from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
 from .strategies import fit_strategy, set_strategy
 
@@ -45,7 +47,8 @@ def train(args: Namespace) -> None:
         runner.register_hook(CompileHook())
     elif args.compile:
         compile_backbone(runner)
-    runner.train()
+    with sole_run(cfg.work_dir) if is_main_process() else nullcontext():
+        runner.train()
     leave_together()
 
 
@@ -100,9 +103,9 @@ def swap(
     options = dict(options or {})
     if backbone is None:
         return options
-    prefix = "model.backbone."
-    settings = [key for key in options if key.startswith(prefix) and key.count(".") == 2]
-    overrides = {key.removeprefix(prefix): options.pop(key) for key in settings}
+    prefix = f"{find_model(cfg)}.backbone."
+    settings = [key for key in options if key.startswith(prefix)]
+    overrides = {k.removeprefix(prefix).removeprefix("arch."): options.pop(k) for k in settings}
     report = swap_backbone(cfg, backbone, checkpoint=checkpoint, **overrides)
     if not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID")):  # once for all
         print(report, flush=True)
@@ -177,9 +180,12 @@ def check_weights(source: str | None) -> None:
 
 def set_pretrained(cfg: Config, checkpoint: str | None) -> None:
     """Start the encoder from ``checkpoint``; a config that fine-tunes can't do without."""
-    backbone = cfg.get("model", {}).get("backbone")
-    if checkpoint and backbone is None:
-        raise UserError("--pretrained: the model of this config has no backbone")
+    try:
+        backbone = value_at(cfg, f"{find_model(cfg)}.backbone")
+    except UserError as error:
+        if checkpoint:
+            raise UserError(f"--pretrained: {error}") from error
+        return
     if checkpoint:
         backbone.init_cfg = dict(type="Pretrained", checkpoint=checkpoint)
     init_cfg = (backbone or {}).get("init_cfg")

@@ -9,7 +9,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
@@ -23,6 +23,7 @@ PANOPTIC_KEYS = ("image_id", "file_name", "segments_info")
 # of all end further outside than this share of its size, the numbers mean something else.
 MANY, FAR = 0.1, 0.1
 SHOWN = 5
+Orders = dict[frozenset[str], tuple[list[str], str]]  # classes: order, in which file
 
 
 def check_annotation_files(masks: bool = False) -> None:
@@ -42,6 +43,7 @@ def check_annotation_files(masks: bool = False) -> None:
         if not hasattr(dataset.COCOAPI, "checks_annotations"):
             dataset.COCOAPI = _checked(dataset.COCOAPI)
         dataset.COCOAPI.needs_masks = masks
+        dataset.COCOAPI.orders = {}
 
 
 def _checked(api: type) -> type:
@@ -50,6 +52,7 @@ def _checked(api: type) -> type:
     class CheckedAnnotations(api):
         checks_annotations = True
         needs_masks = False
+        orders: ClassVar[Orders] = {}
 
         def __init__(self, annotation_file: str | None = None) -> None:
             self.file = str(annotation_file)
@@ -79,6 +82,7 @@ def _checked(api: type) -> type:
             if cat_names:
                 names = [category["name"] for category in self.dataset["categories"]]
                 check_classes(cat_names, names, self.file)
+                check_order(cat_names, names, self.file, self.orders)
             return super().get_cat_ids(list(cat_names), list(sup_names), list(cat_ids))
 
     CheckedAnnotations.__name__ = api.__name__
@@ -104,8 +108,8 @@ def check_annotations(content: Mapping[str, Any], file: str, masks: bool = False
     if "annotations" not in content:  # lists of test images have none
         return
     annotations = content["annotations"]
-    if annotations == []:
-        raise UserError(f"{file} has no annotations: its list 'annotations' is empty")
+    if annotations == []:  # images without an object
+        return
     first = annotations[0] if isinstance(annotations, list) else None
     panoptic = isinstance(first, Mapping) and "segments_info" in first
     needed = PANOPTIC_KEYS if panoptic else BOX_KEYS
@@ -135,7 +139,28 @@ def check_classes(classes: Sequence[str], names: Sequence[str], file: str) -> No
             "Give the data sets of the config the file's own, with metainfo=dict(classes=(...)), "
             "and the model's heads their number as num_classes"
         )
+
+
+def check_order(classes: Sequence[str], names: Sequence[str], file: str, orders: Orders) -> None:
+    """Check the order in which a file has the ``classes``: mmdet labels in it, whatever the data
+    set's own is, so in all files of a run it must be the same.
+
+    Args:
+        names: Of the file's categories.
+        orders: What was found in the files before, by the set of their classes; this one is added.
+
+    Raises:
+        UserError: It is another one than in a file before.
+    """
     order = [name for name in names if name in set(classes)]
+    before, there = orders.setdefault(frozenset(classes), (order, file))
+    if before != order:
+        raise UserError(
+            f"{file} has the classes in another order ({_list(order)}) than {there} "
+            f"({_list(before)}). mmdet labels in a file's order, so each would have another label "
+            "in the two, and no prediction would count. Put the 'categories' of one into the "
+            "other's order; their ids may stay"
+        )
     if order != list(classes):
         print_log(
             f"{file} has the classes in another order ({_list(order)}) than the data set "

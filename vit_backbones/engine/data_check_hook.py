@@ -56,7 +56,8 @@ class DataCheckHook(Hook):
 
 
 def check_class_count(model: nn.Module, metainfo: Mapping[str, Any], mode: str) -> None:
-    """Check every head of a detector or segmenter for the number of classes of a data set.
+    """Check every head of a classifier, detector or segmenter for the number of classes of a data
+    set.
 
     Raises:
         UserError: A head is for another number.
@@ -69,7 +70,8 @@ def check_class_count(model: nn.Module, metainfo: Mapping[str, Any], mode: str) 
         expected |= {things, stuff, stuff + 1}
     for name, head in model.named_modules():
         count = getattr(head, "num_classes", None)
-        if not name.startswith(HEADS) or "semantic" in name or not isinstance(count, int):
+        is_head = name == "head" or name.startswith(HEADS)  # 'head': a classifier's
+        if not is_head or "semantic" in name or not isinstance(count, int):
             continue
         if expected != {0} and count not in expected:
             raise UserError(

@@ -1,4 +1,5 @@
-"""Images that cannot be read: named, counted, and never silently part of a score."""
+"""Images that cannot be read or are others than annotated: named, counted, and never silently part
+of a score."""
 
 from __future__ import annotations
 
@@ -84,8 +85,8 @@ class UnreadableImagesHook(Hook):
 
 
 class TolerantLoading(BaseTransform):
-    """An image-loading transform that notes an image which it cannot read, in place of ending the
-    run.
+    """An image-loading transform that notes an image which it cannot read, or which is not of the
+    size that its annotation says, in place of ending the run.
 
     In training it returns None then, at which the data set draws another image; else a blank image.
     """
@@ -105,6 +106,8 @@ class TolerantLoading(BaseTransform):
         except Exception as error:
             loaded = None
             reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
+        if loaded is not None and (fault := size_fault(original, loaded)):
+            loaded, reason = None, fault
         if loaded is not None:
             self._in_a_row = 0
             return loaded
@@ -126,6 +129,19 @@ class TolerantLoading(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.loading!r})"
+
+
+def size_fault(annotated: dict, loaded: dict) -> str | None:
+    """What is wrong where the annotations, and so all boxes, are for an image of another size."""
+    expected = annotated.get("height"), annotated.get("width")
+    found = tuple(loaded["ori_shape"][:2]) if "ori_shape" in loaded else expected
+    if None in expected or expected == found:
+        return None
+    turned = expected[::-1] == found
+    return (
+        f"has {found[1]} x {found[0]} pixels, its annotation is for {expected[1]} x {expected[0]}"
+        + (" (turned by its EXIF orientation?)" if turned else "")
+    )
 
 
 def make_tolerant(dataset: Dataset, notes: Path) -> None:

@@ -1,6 +1,6 @@
 """Another encoder in a config of mmdet, mmseg or mmpretrain."""
 
 from .report import SwapReport
-from .swap import library_of, swap_backbone
+from .swap import find_model, library_of, swap_backbone
 
-__all__ = ["SwapReport", "library_of", "swap_backbone"]
+__all__ = ["SwapReport", "find_model", "library_of", "swap_backbone"]

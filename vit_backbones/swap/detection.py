@@ -107,6 +107,12 @@ def fit_strides(draft: Draft, root: str, seen: Seen) -> None:
             new_of.setdefault(level.stride, set()).add(seen.new[seen.place[i]].stride)
     if all(new == {old} for old, new in new_of.items()):
         return
+    if any(key.startswith("teacher") for key in draft.get(root)):
+        raise UserError(
+            f"{type_name(draft.get(root))} learns from the maps of a teacher, of strides "
+            f"{', '.join(f'{s:g}' for s in sorted(new_of))}; take an encoder that has these, with "
+            "patches of 4, 8 or 16 pixels"
+        )
     # a tracker's head stands beside the detector
     for head in {p: None for part in (root, "model") for p in heads_of(draft, part)}:
         for path, node in list(draft.dicts(head)):

@@ -64,7 +64,7 @@ def swap_backbone(
             "(--pretrained); leave type and init_cfg out"
         )
     draft = Draft(cfg)
-    library, root = library_of(cfg), find_model(draft)
+    library, root = library_of(cfg), find_model(cfg)
     if library is None:
         raise UserError(
             f"default_scope={cfg.get('default_scope')!r}: a config of {', '.join(LIBRARIES)} is "
@@ -103,12 +103,16 @@ def library_of(cfg: Config) -> str | None:
     return next((scope for scope in scopes if scope in LIBRARIES), None)
 
 
-def find_model(draft: Draft) -> str:
-    """Path of the model that has the backbone."""
-    for root in ("model", "model.detector"):
-        if isinstance(draft.get(f"{root}.backbone"), Mapping):
+def find_model(cfg: Config) -> str:
+    """Path of the model that has the backbone: trackers and SoftTeacher have a detector inside.
+
+    Raises:
+        UserError: None has.
+    """
+    model = cfg.get("model") or {}
+    for root, node in (("model", model), ("model.detector", model.get("detector"))):
+        if isinstance(node, Mapping) and isinstance(node.get("backbone"), Mapping):
             return root
-    model = draft.get("model") or {}
     raise UserError(
         f"{type_name(model) or 'the config'} has no backbone at model.backbone or "
         f"model.detector.backbone (its parts: {', '.join(model) or 'none'})"

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from rich.table import Table
 
 from ...errors import UserError
+from ...swap import library_of
 
 
 class Prediction(Protocol):
@@ -36,7 +37,7 @@ def load_predictor(
     Raises:
         UserError: The config is for another library, or the checkpoint does not fit it.
     """
-    scope = cfg.get("default_scope")
+    scope = library_of(cfg)
     if scope == "mmpretrain":
         from .classifier import Classifier
 
@@ -51,5 +52,5 @@ def load_predictor(
         return Segmenter(cfg, checkpoint, device, top)
     raise UserError(
         "predictions are shown for configs with default_scope='mmpretrain', 'mmdet' or 'mmseg'; "
-        f"{cfg.filename} has {scope!r}"
+        f"{cfg.filename} has {cfg.get('default_scope')!r}"
     )

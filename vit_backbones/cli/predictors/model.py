@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 
 from ...datasets.on_disk import leaf_datasets
 from ...errors import UserError
+from ...swap import library_of
 from ...visualization.canvas import Color, class_colors
 from ..weights import load_weights
 
@@ -67,7 +68,7 @@ class TrainedModel:
         dataset = next(leaf_datasets(cfg.get("test_dataloader")), None)
         if dataset is None or not dataset.get("pipeline"):
             raise UserError(f"{cfg.filename} has no test_dataloader with a pipeline to load images")
-        scope = cfg.default_scope
+        scope = library_of(cfg)
         init_default_scope(scope)
         registry = import_module(f"{scope}.registry")
         model = revert_sync_batchnorm(registry.MODELS.build(cfg.model))
