@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tests.parity import assert_alive, random_images, randomize, relative_error
 from vit_backbones import build_backbone
+from vit_backbones.arguments import to_pair
 from vit_backbones.backbones.base import Backbone
 
 WINDOW = dict(type="window", window_size=3)
@@ -55,8 +56,7 @@ def tiny(name: str, **settings) -> Backbone:
 
 
 def images_for(encoder: Backbone) -> Tensor:
-    side = encoder.arch.img_size
-    return random_images(2, side, side)
+    return random_images(2, *to_pair(encoder.arch.img_size, "img_size"))
 
 
 def assert_same_features(encoder: Backbone, theirs: Tensor, images: Tensor) -> None:

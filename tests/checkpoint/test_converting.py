@@ -3,6 +3,9 @@ features."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,6 +207,89 @@ def test_attention_that_no_other_library_has(tmp_path) -> None:
     for target in ("timm", "mmpretrain", "torchvision", "huggingface"):
         with pytest.raises(UserError, match="window"):
             write(encoder, tmp_path / "file.pth", target)
+    assert not list(tmp_path.iterdir())
+
+
+ROPE = dict(position="rope2d", layer_scale_init=0.1)
+WIDE, WIDER = dict(img_size=(64, 96)), dict(img_size=(64, 128), pos_embed_cls=False)
+
+
+def plain_vit(**settings) -> Backbone:
+    sizes = dict(embed_dims=64, depth=2, num_heads=2)
+    return build_backbone("vit_b16", **{**sizes, "img_size": 64, "out_type": "raw", **settings})
+
+
+@pytest.mark.parametrize(
+    ("target", "settings"),
+    [
+        ("huggingface", ROPE),  # with a bias of the keys, which RoPE does not cancel
+        ("huggingface", dict(ROPE, key_bias=False)),
+        ("huggingface", dict(ROPE, key_bias=False, mlp="quick_gelu")),
+        ("timm", dict(ROPE, key_bias=False)),
+        # 4 x 6 patches and a class token have as many positions as 5 x 5 patches
+        *[(target, WIDE) for target in ("timm", "mmpretrain", "huggingface")],
+        *[(target, WIDER) for target in ("timm", "mmpretrain", "huggingface")],
+        ("timm", dict(WIDE, num_registers=2, layer_scale_init=0.1)),
+        ("timm", dict(WIDER, num_registers=2, layer_scale_init=0.1)),
+        ("timm", dict(mlp="swiglu")),
+        ("timm", dict(position="none")),
+        ("timm", dict(qk_norm=True)),
+        ("mmpretrain", dict(qkv_bias=False)),
+    ],
+    ids=str,
+)
+def test_settings_unlike_every_preset(target, settings, tmp_path) -> None:
+    encoder = randomize(plain_vit(**settings)).eval()
+    done = write(encoder, tmp_path / ("folder" if target == "huggingface" else "file.pth"), target)
+    images = images_for(encoder)
+    assert_same_features(encoder, run(done.code, images), images)
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "reason"),
+    [
+        ("timm", ROPE, "its keys have a bias"),
+        ("timm", dict(ROPE, qk_norm=True), "rotary position"),
+        ("timm", dict(ROPE, pre_norm=True), "rotary position"),
+        ("timm", dict(ROPE, key_bias=False, mlp="quick_gelu"), "rotary position"),
+        ("torchvision", dict(qkv_bias=False), "the original one alone"),
+        ("huggingface", dict(WIDE, layer_scale_init=0.1), "is for square images"),
+    ],
+    ids=str,
+)
+def test_settings_that_a_library_does_not_have(target, settings, reason, tmp_path) -> None:
+    with pytest.raises(UserError, match=reason):
+        write(randomize(plain_vit(**settings)), tmp_path / "file.pth", target)
+    assert not list(tmp_path.iterdir())
+
+
+def test_timm_pads_maps_in_another_way(tmp_path) -> None:
+    encoder = tiny("swin_t", img_size=80)
+    with pytest.raises(UserError, match=r"stage 1 is 10x10, no multiple of its windows of 4"):
+        write(encoder, tmp_path / "file.pth", "timm")
+
+
+def test_the_input_is_never_replaced(tmp_path) -> None:
+    path = tmp_path / "file.pth"
+    torch.save(tiny("vit_b16").state_dict(), path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="is what is to be converted; take another name"):
+        convert(path, path, "timm", force=True)
+    assert path.read_bytes() == before
+
+
+TERMINATED = """
+import os, signal, sys
+from vit_backbones.checkpoint.writing import new_folder
+with new_folder(sys.argv[1]) as folder:
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_terminated_process_leaves_nothing(tmp_path) -> None:
+    process = subprocess.run([sys.executable, "-c", TERMINATED, tmp_path / "folder"])
+    assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
 
 

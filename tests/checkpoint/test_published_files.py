@@ -196,6 +196,45 @@ def test_deit_without_its_distillation_token(project) -> None:
     report = load_checkpoint(model, state)
     assert not report.unfilled
     assert torch.equal(model.pos_embed, torch.cat([positions[:, :1], positions[:, 2:]], dim=1))
+    assert "the encoder has no distillation token" in report.left.values()
+
+
+@pytest.mark.parametrize("name", ["vit_so150m2_patch16_reg1_gap_256", "test_vit2"])
+def test_registers_with_positions_of_their_own(name) -> None:
+    """timm's without a class token: they are added to the registers."""
+    peer = randomize(timm.create_model(name, num_classes=0, **TIMM)).eval()
+    model = ours("vit_b16", cls_token=False, num_registers=1, **of_peer(peer))
+    assert not load_checkpoint(model, peer.state_dict()).unfilled
+    assert_same_outputs(model, lambda x: peer.forward_features(x)[:, 1:].mean(1))
+
+
+def of_peer(peer: nn.Module) -> dict:
+    """Settings that timm's models differ in."""
+    block = peer.blocks[0]
+    scaled = dict(layer_scale_init=1.0) if hasattr(block.ls1, "gamma") else {}
+    return scaled | dict(
+        mlp_ratio=block.mlp.fc1.out_features / DIM,
+        norm_eps=block.norm1.eps,
+        qkv_bias=block.attn.qkv.bias is not None,
+        out_type="avg_featmap",
+        final_norm=isinstance(peer.fc_norm, nn.Identity),
+    )
+
+
+def test_clip_towers_of_open_clip() -> None:
+    """With LayerScale; and CLIPA's, without a norm before the blocks, and no bias of patches."""
+    source = randomize(ours("clip_b16", pre_norm=False, layer_scale_init=0.1))
+    with torch.no_grad():
+        source.patch_embed.proj.bias.zero_()
+    state = OPENAI_CLIP.from_native(source.state_dict())
+    del state["conv1.bias"]
+    for ours_name in [n for n in state if n.endswith(".gamma")]:
+        block, layer = ours_name.split(".")[1:3]
+        number = {"ls1": "ls_1", "ls2": "ls_2"}[layer]
+        state[f"transformer.resblocks.{block}.{number}.gamma"] = state.pop(ours_name)
+    model = ours("clip_b16", pre_norm=False, layer_scale_init=0.1)
+    assert not load_checkpoint(model, {f"visual.{n}": t for n, t in state.items()}).unfilled
+    assert_same_outputs(model, lambda x: source.eval()(x)[0])
 
 
 @pytest.mark.parametrize("name", ["eva_giant_patch14_224", "eva_large_patch14_196"])

@@ -142,6 +142,27 @@ def test_half_the_names(name) -> None:
         assert "does not fill" in message or "no " in message
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["rel_pos_bias.relative_position_bias_table", "shared_rel_pos.mlp.fc1.weight", "rope.freqs"],
+)
+def test_positions_that_all_blocks_share(part) -> None:
+    """BEiT's, timm's and learnt rotary ones: outside of the blocks, but part of what they do."""
+    state = {**weights("vit_b16"), part: torch.ones(2, 2)}
+    refuse(tiny("vit_b16"), state, part, "No encoder here has parts like")
+    with pytest.raises(UserError, match="No encoder here has parts like"):
+        find_encoder(state)
+
+
+def test_parts_of_the_same_names_and_other_shapes() -> None:
+    """Llama's w2 leads out of the MLP, DINOv3's into it."""
+    state = weights("vit_b16")
+    for i in range(2):
+        for name, shape in (("w1", (64, 32)), ("w2", (32, 64)), ("w3", (64, 32))):
+            state[f"blocks.{i}.mlp.{name}.weight"] = torch.ones(shape)
+    refuse(tiny("vit_b16"), state, "blocks.0.mlp.w1.weight", "No encoder here has parts like")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", TINY)
 def test_values_that_are_not_finite(name, value) -> None:

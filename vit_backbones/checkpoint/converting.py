@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
@@ -81,9 +82,15 @@ def convert(
     path = Path(path)
     if target != "huggingface" and path.suffix not in SUFFIXES:
         raise UserError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    if (
+        not isinstance(source, Mapping)
+        and path.exists()
+        and Path(source).absolute() == path.absolute()
+    ):
+        raise UserError(f"{path} is what is to be converted; take another name for the result")
     found = find_encoder(source, encoder)
     check_finite(found.native, found.source)
-    layout, state = translate(found.type, found.native, target)
+    layout, state = translate(found.type, found.native, target, found.encoder)
     if target == "huggingface":
         chosen, name = _choose(found)
         if preprocessing is None:
@@ -100,8 +107,14 @@ def convert(
     return Conversion(found, path, layout, code, state)
 
 
-def translate(model_type: str, native: StateDict, target: str) -> tuple[str, StateDict]:
+def translate(
+    model_type: str, native: StateDict, target: str, encoder: Backbone | None = None
+) -> tuple[str, StateDict]:
     """Our state dict in a target's names, and what that layout is called.
+
+    Args:
+        encoder: Whose it is, where that is known. Names and shapes don't tell whether positions are
+            rotary, nor whether the class token has one, where the grid is no square.
 
     Raises:
         UserError: It has no place for a parameter.
@@ -116,13 +129,28 @@ def translate(model_type: str, native: StateDict, target: str) -> tuple[str, Sta
             f"{', '.join(able)}. mmpretrain, mmdet and mmseg also use this package's: "
             f"backbone=dict(type='vit_backbones.{model_type}', ...)"
         )
+    rotary = class_positions = None
+    if encoder is not None and model_type == "VisionTransformer":
+        arch = encoder.arch
+        rotary = "rope2d" in arch.positions
+        class_positions = int(arch.cls_token and arch.pos_embed_cls)
+        native = native if arch.key_bias else _without_key_bias(native)
     for layout in layouts:
-        if layout.holds(native):
-            return layout.name, layout.from_native(native)
+        if layout.holds(native, rotary):
+            return layout.name, layout.from_native(native, class_positions)
     homeless = min((layout.homeless(native) for layout in layouts), key=len)
     names = ", ".join(homeless[:3]) + (f" and {len(homeless) - 3} more" if homeless[3:] else "")
-    reason = names or "its gated MLPs"
+    reason = names or ("rotary position beside its other parts" if rotary else "its gated MLPs")
     raise UserError(f"{target} has no place for {reason} of this {model_type}; nothing was written")
+
+
+def _without_key_bias(native: StateDict) -> StateDict:
+    """With the keys' part of the biases at zero, which the encoder leaves out, whatever it is."""
+    masked = {}
+    for name in (n for n in native if n.endswith("attn.qkv.bias")):
+        q, k, v = native[name].chunk(3)
+        masked[name] = torch.cat([q, torch.zeros_like(k), v])
+    return {**native, **masked}
 
 
 def write_huggingface_folder(
@@ -148,6 +176,8 @@ def write_huggingface_folder(
         if norms:
             state[f"layernorm.{end}"] = state[norms[-1]]
     dtypes = {str(t.dtype).removeprefix("torch.") for t in state.values()}
+    if "key_bias" in config:
+        config["key_bias"] = any(n.endswith("k_proj.bias") for n in state)  # not where it is zero
     config["dtype"] = dtypes.pop() if len(dtypes) == 1 else "float32"
     processor = PROCESSORS.get(config["model_type"], "ViTImageProcessor")
     if preprocessing.shorter_side is not None and processor == "ViTImageProcessor":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..backbones.base import Backbone
 
 BIAS_TABLE = "relative_position_bias_table"
+DISTILLATION = ("dist_token", "distillation_token")  # what layouts take out when they decode
 
 
 def load_checkpoint(
@@ -152,6 +153,8 @@ def _left_aside(reading: Reading, state: StateDict, unused: list[str]) -> dict[s
             left[name] = "not part of the encoder"
         elif reading.layout.ignores(name.removeprefix(reading.prefix)):
             left[name] = "not needed"
+        elif name.endswith(DISTILLATION):
+            left[name] = "the encoder has no distillation token"
     for name in unused:
         of_encoder = matches(NAMES[reading.type], name) or reading.is_foreign(name)
         in_file = reading.prefix + name if reading.prefix + name in state else name

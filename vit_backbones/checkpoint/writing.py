@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +89,7 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
             "replace it; take another name"
         )
     make_folder(path.parent)
-    with explained(path):
+    with explained(path), ended_in_order():
         partial = Path(
             tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, dir=path.parent)
         )
@@ -102,6 +105,19 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
                 os.replace(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """While this runs SIGTERM ends the process as an exception does, so that it can clean up."""
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _umask() -> int:

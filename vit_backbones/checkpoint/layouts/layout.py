@@ -28,12 +28,17 @@ class Layout:
             a final ``?`` may be there; ``decode`` takes it off.
         names: Our pattern -> theirs. Several of theirs are joined along the first dimension to make
             ours (queries, keys, values); all of them must be there, but for those marked with a
-            final ``?``: they are zero where they are absent, and not written (DINOv3's key bias).
+            final ``?``: they are zero where they are absent, and not written where they are zero
+            (DINOv3's key bias).
         aliases: (our pattern, theirs) that also occur; read, never written.
         ignored: Patterns of names of theirs that hold no weights of the encoder.
+        foreign: How names outside of the patch embedding and the blocks begin that belong to
+            another network: without what they hold, its outputs are others.
         decode: Applied to theirs before the renaming: what renaming can't express.
-        encode: The inverse, applied to theirs after the renaming.
+        encode: The inverse, applied to theirs after the renaming, and to the number of positions
+            before those of the grid (None: not known).
         gated: Written only for encoders with (True) or without (False) gated MLPs.
+        rotary: Likewise with or without rotary position, where that is known.
         resize_bias_table: How the project fits a table of position biases to a window of another
             side; None: as the model itself does, in its authors' way.
     """
@@ -43,9 +48,11 @@ class Layout:
     names: Mapping[str, Names]
     aliases: Sequence[tuple[str, Names]] = ()
     ignored: Sequence[str] = ()
+    foreign: tuple[str, ...] = ()
     decode: Callable[[StateDict], StateDict] | None = field(default=None, repr=False)
-    encode: Callable[[StateDict], StateDict] | None = field(default=None, repr=False)
+    encode: Callable[[StateDict, int | None], StateDict] | None = field(default=None, repr=False)
     gated: bool | None = None
+    rotary: bool | None = None
     resize_bias_table: Callable[[Tensor, int], Tensor] | None = field(default=None, repr=False)
 
     def prefixes(self, names: Iterable[str]) -> set[str]:
@@ -63,26 +70,38 @@ class Layout:
         for ours, names in (*self.aliases, *self.names.items()):
             parts = (names,) if isinstance(names, str) else names
             for stars in _stars(parts, rest):
-                tensors = [rest.pop(_fill(part.rstrip("?"), stars), None) for part in parts]
-                native[_fill(ours, stars)] = _join(tensors)
+                filled = [_fill(part.rstrip("?"), stars) for part in parts]
+                if len({rest[name].shape[1:] for name in filled if name in rest}) > 1:
+                    continue  # another network's, of the same names
+                native[_fill(ours, stars)] = _join([rest.pop(name, None) for name in filled])
         return rest | native
 
-    def from_native(self, native: Mapping[str, Tensor]) -> StateDict:
-        """Our state dict -> theirs. What no rule knows keeps its name."""
+    def from_native(
+        self, native: Mapping[str, Tensor], class_positions: int | None = None
+    ) -> StateDict:
+        """Our state dict -> theirs. What no rule knows keeps its name.
+
+        Args:
+            class_positions: How many positions stand before those of the grid, where it is known;
+                their number alone tells it of square grids.
+        """
         rest, theirs = dict(native), {}
         for ours, names in self.names.items():
             parts = (names,) if isinstance(names, str) else names
             for stars in _stars((ours,), rest):
                 tensors = rest.pop(_fill(ours, stars)).chunk(len(parts))
                 for part, tensor in zip(parts, tensors, strict=True):
-                    if not part.endswith("?"):
-                        theirs[_fill(part, stars)] = tensor.contiguous()
+                    if not part.endswith("?") or not (tensor.is_meta or not tensor.any()):
+                        theirs[_fill(part.rstrip("?"), stars)] = tensor.contiguous()
         theirs |= rest
-        return theirs if self.encode is None else self.encode(theirs)
+        return theirs if self.encode is None else self.encode(theirs, class_positions)
 
-    def holds(self, native: Mapping[str, Tensor]) -> bool:
-        """Whether it has a place for every parameter of an encoder of ours."""
+    def holds(self, native: Mapping[str, Tensor], rotary: bool | None = None) -> bool:
+        """Whether it has a place for every parameter of an encoder of ours, with or without
+        ``rotary`` position (None: not known, for it has no parameters)."""
         if self.gated not in (None, has_gated_mlp(native)):
+            return False
+        if None not in (rotary, self.rotary) and rotary != self.rotary:
             return False
         return not self.homeless(native)
 
@@ -95,8 +114,10 @@ class Layout:
         return matches(self.ignored, name)
 
     def is_inside(self, name: str) -> bool:
-        """Whether a name of theirs is one within the patch embedding or a block."""
-        return any(re.match(_inside_regex(anchor), name) for anchor in self.anchors)
+        """Whether a name of theirs is one within the patch embedding or a block, or as foreign."""
+        return name.startswith(self.foreign) or any(
+            re.match(_inside_regex(anchor), name) for anchor in self.anchors
+        )
 
 
 def matches(patterns: Iterable[str], name: str) -> bool:

@@ -75,7 +75,7 @@ def _decode_timm(state: StateDict) -> StateDict:
     return rename(state, r"(blocks\.\d+)\.shortcut_proj_(?:attn|mlp)\.", r"\1.proj.")
 
 
-def _encode_timm(state: StateDict) -> StateDict:
+def _encode_timm(state: StateDict, *_) -> StateDict:
     """The inverse; a shortcut's name says whether the attention widens the tokens, which starts a
     stage, or the MLP, which ends one."""
     starts, of_attention = [0], {}
@@ -107,7 +107,7 @@ TIMM_MVIT = Layout(
 )
 
 
-def _encode_mmpretrain(state: StateDict) -> StateDict:
+def _encode_mmpretrain(state: StateDict, *_) -> StateDict:
     return rename(state, r"norm\.", f"norm{_count_stages(state) - 1}.")
 
 
@@ -134,7 +134,7 @@ def _decode_torchvision(state: StateDict) -> StateDict:
     return state
 
 
-def _encode_torchvision(state: StateDict) -> StateDict:
+def _encode_torchvision(state: StateDict, *_) -> StateDict:
     """Kernels for one frame; positions without dimensions of one."""
     for name, tensor in state.items():
         if tensor.ndim == 4:

@@ -51,14 +51,14 @@ SWIN = Layout(
 )
 
 
-def _move_merging(stages: int) -> Callable[[StateDict], StateDict]:
+def _move_merging(stages: int) -> Callable[..., StateDict]:
     """The merging's names so many stages later: some have it in front of the stage that it leads
     to."""
 
     def place(match: re.Match) -> str:
         return f"{match[1]}.{int(match[2]) + stages}.downsample."
 
-    return lambda state: rename(state, r"(layers|stages)\.(\d+)\.downsample\.", place)
+    return lambda state, *_: rename(state, r"(layers|stages)\.(\d+)\.downsample\.", place)
 
 
 TIMM_SWIN = replace(
@@ -103,7 +103,7 @@ def _with_index(state: StateDict, square: bool) -> StateDict:
     return state
 
 
-def _encode_mm(state: StateDict) -> StateDict:
+def _encode_mm(state: StateDict, *_) -> StateDict:
     """The norm of the last stage has its number, even where it is the only one."""
     stages = [int(match[1]) for name in state if (match := re.match(r"stages\.(\d+)\.", name))]
     state = rename(state, r"norm\.", f"norm{max(stages, default=0)}.")
@@ -145,7 +145,7 @@ MM_SWINV2 = replace(
     },
     ignored=(*MM_SWIN.ignored, "stages.*.blocks.*.attn.w_msa.relative_coords_table"),
     decode=lambda state: _turn_merging(_move_merging(-1)(state), _from_unfold),
-    encode=lambda state: _move_merging(1)(_encode_mm(state)),
+    encode=lambda state, *_: _move_merging(1)(_encode_mm(state)),
 )
 
 
@@ -164,7 +164,7 @@ def _decode_torchvision(state: StateDict) -> StateDict:
     return state
 
 
-def _encode_torchvision(state: StateDict) -> StateDict:
+def _encode_torchvision(state: StateDict, *_) -> StateDict:
     for name in [n for n in state if n.endswith("attn.q_bias")]:
         attn = name.removesuffix("q_bias")
         q, v = state.pop(name), state.pop(attn + "v_bias")

@@ -30,8 +30,11 @@ VIT_NAMES = (
 )
 
 
-def class_positions(pos: Tensor) -> int:
-    """How many positions (1, N, C) stand before those of the (square) grid: none or one."""
+def class_positions(pos: Tensor, known: int | None = None) -> int:
+    """How many positions (1, N, C) stand before those of the grid, none or one: what is ``known``,
+    else as of a square grid."""
+    if known is not None:
+        return known
     return 0 if math.isqrt(pos.shape[1]) ** 2 == pos.shape[1] else 1
 
 
@@ -43,11 +46,11 @@ def flatten_position_map(state: StateDict) -> StateDict:
     return state
 
 
-def position_map(state: StateDict) -> StateDict:
+def position_map(state: StateDict, known: int | None = None) -> StateDict:
     """Positions (1, N, C) as SAM's map (1, h, w, C)."""
     pos = state["pos_embed"]
     side = math.isqrt(pos.shape[1])
-    if class_positions(pos):
+    if side * side != pos.shape[1] or class_positions(pos, known):
         raise UserError(f"{pos.shape[1]} positions are no square map, which this layout holds")
     state["pos_embed"] = pos.unflatten(1, (side, side))
     return state
@@ -79,10 +82,10 @@ def _decode_timm(state: StateDict) -> StateDict:
     return state
 
 
-def _encode_timm(state: StateDict) -> StateDict:
+def _encode_timm(state: StateDict, known: int | None = None) -> StateDict:
     """timm's models with registers have no position for the class token: it is added to it."""
     pos = state.get("pos_embed")
-    if "reg_token" in state and pos is not None and class_positions(pos):
+    if "reg_token" in state and pos is not None and class_positions(pos, known):
         state["cls_token"] = state["cls_token"] + pos[:, :1]
         state["pos_embed"] = pos[:, 1:]
     return state
@@ -110,12 +113,15 @@ TIMM = Layout(
         ),
     ],
     ignored=["mask_token", "rope_embed.periods"],
+    # relative positions that all blocks share (BEiT, timm's), learnt rotary frequencies
+    foreign=("rel_pos_bias.", "shared_rel_pos.", "rope.freqs"),
     decode=_decode_timm,
     encode=_encode_timm,
+    rotary=False,
 )
 
 
-def _drop_zero_biases(state: StateDict) -> StateDict:
+def _drop_zero_biases(state: StateDict, *_) -> StateDict:
     """timm has DINOv3 without queries' and values' biases where these are all zero."""
     biases = [n for n in state if n.endswith(("attn.q_bias", "attn.v_bias"))]
     if not any(state[name].is_meta or state[name].any() for name in biases):
@@ -148,6 +154,7 @@ TIMM_DINOV3 = Layout(
     },
     encode=_drop_zero_biases,
     gated=False,
+    rotary=True,
 )
 TIMM_DINOV3_GATED = replace(
     TIMM_DINOV3,
@@ -202,11 +209,11 @@ TORCHVISION = Layout(
 )
 
 
-def _with_class_position(state: StateDict) -> StateDict:
+def _with_class_position(state: StateDict, known: int | None = None) -> StateDict:
     """A zero position for a class token that has none: for mmpretrain's VisionTransformer, since
     its DeiT3 feeds the MLPs from the norm of the attention."""
     pos = state.get("pos_embed")
-    if "cls_token" in state and pos is not None and not class_positions(pos):
+    if "cls_token" in state and pos is not None and not class_positions(pos, known):
         state["pos_embed"] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
     return state
 
@@ -270,6 +277,16 @@ MMPRETRAIN_SAM = replace(
     encode=position_map,
 )
 
+
+def _with_patch_bias(state: StateDict) -> StateDict:
+    """CLIP's patches have no bias. CLIPA's have none either, and no norm before the blocks: ours
+    has a bias then, of zero."""
+    kernel = state.get("conv1.weight")
+    if kernel is not None and "conv1.bias" not in state and "ln_pre.weight" not in state:
+        state["conv1.bias"] = kernel.new_zeros(len(kernel))
+    return state
+
+
 # vision towers of CLIP: OpenAI's names, which open_clip shares
 OPENAI_CLIP = Layout(
     "OpenAI CLIP",
@@ -287,4 +304,9 @@ OPENAI_CLIP = Layout(
         "blocks.*.mlp.fc2.*": "transformer.resblocks.*.mlp.c_proj.*",
         "norm.*": "ln_post.*",
     },
+    aliases=[  # open_clip's LayerScale
+        ("blocks.*.ls1.gamma", "transformer.resblocks.*.ls_1.gamma"),
+        ("blocks.*.ls2.gamma", "transformer.resblocks.*.ls_2.gamma"),
+    ],
+    decode=_with_patch_bias,
 )

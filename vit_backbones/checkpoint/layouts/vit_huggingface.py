@@ -35,10 +35,10 @@ def _attention_in_memory(layer: str) -> list[tuple[str, str | tuple[str, ...]]]:
     ]
 
 
-def _with_class_position(state: StateDict) -> StateDict:
+def _with_class_position(state: StateDict, known: int | None = None) -> StateDict:
     """A zero position for the class token where it has none of its own (DeiT-III, ViTDet)."""
     pos = state.get(_POSITIONS)
-    if pos is not None and not class_positions(pos):
+    if pos is not None and not class_positions(pos, known):
         state[_POSITIONS] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
     return state
 
@@ -74,6 +74,7 @@ HF_VIT = Layout(
     decode=lambda state: without_distillation(state, "embeddings.distillation_token", _POSITIONS),
     encode=_with_class_position,
     gated=False,
+    rotary=False,
 )
 
 # DINOv2 with and without registers; for writing, DeiT-III, too
@@ -96,6 +97,7 @@ HF_DINOV2 = Layout(
     ignored=["embeddings.mask_token"],
     encode=_with_class_position,
     gated=False,
+    rotary=False,
 )
 HF_DINOV2_GATED = replace(
     HF_DINOV2,
@@ -141,6 +143,7 @@ HF_DINOV3 = Layout(
     ignored=["embeddings.mask_token"],
     decode=lambda state: {name.removeprefix("model."): t for name, t in state.items()},
     gated=False,
+    rotary=True,
 )
 HF_DINOV3_GATED = replace(
     HF_DINOV3,
@@ -153,7 +156,7 @@ HF_DINOV3_GATED = replace(
 )
 
 
-def _clip_shapes(state: StateDict) -> StateDict:
+def _clip_shapes(state: StateDict, *_) -> StateDict:
     """The class token and positions without their dimensions of one."""
     state["embeddings.class_embedding"] = state["embeddings.class_embedding"].flatten()
     pos = state["embeddings.position_embedding.weight"]
@@ -181,6 +184,7 @@ HF_CLIP = Layout(
     ignored=["embeddings.position_ids"],
     encode=_clip_shapes,
     gated=False,
+    rotary=False,
 )
 
 HF_VITDET = Layout(
@@ -200,4 +204,5 @@ HF_VITDET = Layout(
     },
     encode=_with_class_position,
     gated=False,
+    rotary=False,
 )

@@ -110,6 +110,8 @@ def _dinov2(encoder: Backbone, shared: Config) -> Config:
             raise refuse("huggingface", encoder, f"its gated MLPs are {mlp_width(encoder)} wide")
     if ratio != int(ratio):
         raise refuse("huggingface", encoder, f"mlp_ratio {ratio} is no whole number")
+    if arch.grid[0] != arch.grid[1]:
+        raise refuse("huggingface", encoder, "its DINOv2 is for square images")
     named = "Dinov2WithRegisters" if arch.num_registers else "Dinov2"
     config = dict(
         model_type="dinov2_with_registers" if arch.num_registers else "dinov2",

@@ -37,6 +37,8 @@ def timm_code(encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
         return _sam_code(encoder, path)
     if kind == "VisionTransformer" and "rope2d" in encoder.arch.positions:
         names = list(names)
+        if any("k_bias" in n for n in names):
+            raise refuse("timm", encoder, "its keys have a bias, which its DINOv3 has not")
         name, settings = _dinov3(encoder, not names or any("q_bias" in n for n in names))
     else:
         name, settings = {"VisionTransformer": _vit, "SwinTransformer": _swin}[kind](encoder)
@@ -72,7 +74,7 @@ def _vit(encoder: Backbone) -> Model:
     if arch.layer_scale_init is not None:
         settings["init_values"] = arch.layer_scale_init
     elif name != "vit_base_patch16_224":
-        settings["init_values"] = None
+        settings["init_values"] = 0.0  # None would be the model's own
     if arch.mlp == "quick_gelu":
         settings["act_layer"] = "quick_gelu"
     if arch.pre_norm:
@@ -100,7 +102,8 @@ def _vit(encoder: Backbone) -> Model:
 
 def _dinov3(encoder: Backbone, biased: bool) -> Model:
     arch, settings = encoder.arch, _sizes(encoder)
-    if encoder.pos_embed is not None or arch.layer_scale_init is None or not arch.cls_token:
+    other = encoder.pos_embed is not None or arch.layer_scale_init is None or not arch.cls_token
+    if other or arch.pre_norm or arch.qk_norm or arch.mlp == "quick_gelu":
         raise refuse("timm", encoder, "with rotary position it is DINOv3 or nothing there")
     gated = arch.mlp == "swiglu"
     name = f"vit_small_{'plus_' if gated else ''}patch16_dinov3{'_qkvb' if biased else ''}"
@@ -148,6 +151,7 @@ def _swin(encoder: Backbone) -> Model:
     arch = encoder.arch
     check_windows("timm", encoder)
     check_one_window("timm", encoder)
+    _check_multiples(encoder)
     settings = dict(
         img_size=square(arch.img_size, "img_size"), **swin_settings(arch), strict_img_size=False
     )
@@ -158,6 +162,23 @@ def _swin(encoder: Backbone) -> Model:
     if arch.version == 2:
         return "swinv2_tiny_window8_256", settings
     return "swin_tiny_patch4_window7_224", settings
+
+
+def _check_multiples(encoder: Backbone) -> None:
+    """Raise a UserError where maps of version 1 are padded to whole windows: timm shifts before it
+    pads. (Version 2 holds nothing for a size, and is published for images of 32 windows.)"""
+    arch = encoder.arch
+    if arch.version == 2:
+        return
+    for stage, window in enumerate(arch.windows):
+        h, w = (-(-side // 2**stage) for side in arch.grid)
+        if (h % window or w % window) and arch.depths[stage] > 1 and min(h, w) > window:
+            raise refuse(
+                "timm",
+                encoder,
+                f"its map of stage {stage} is {h}x{w}, no multiple of its windows of {window}, and "
+                "timm pads in another way; give an img_size for which all are",
+            )
 
 
 def swin_settings(arch: SwinArch) -> dict[str, Any]:

@@ -46,7 +46,13 @@ def _vit(encoder: Backbone) -> list[str]:
     arch = encoder.arch
     check_plain("torchvision", encoder)
     plain = arch.position in ("learned", "sincos2d", "sinusoid1d") and arch.cls_token
-    plain = plain and arch.mlp == "gelu" and arch.norm_eps == 1e-6 and arch.pos_embed_cls
+    plain = (
+        plain
+        and arch.mlp == "gelu"
+        and arch.qkv_bias
+        and arch.norm_eps == 1e-6
+        and arch.pos_embed_cls
+    )
     if not plain or not arch.final_norm or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "its ViT is the original one alone")
     settings = dict(
