@@ -101,3 +101,18 @@ def test_one_run_at_a_time_writes_into_a_folder(tmp_path):
     with files.sole_run(tmp_path):
         assert (tmp_path / ".running").read_text().startswith(f"process {os.getpid()} on ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_on_a_file_that_is_gone_is_none(tmp_path, monkeypatch):
+    """The run before removes its file, maybe between the next one's opening and locking it."""
+    locked, lockf = [], files.fcntl.lockf
+
+    def remove_first(file, flags):
+        if not locked:
+            (tmp_path / ".running").unlink()
+        locked.append(file)
+        lockf(file, flags)
+
+    monkeypatch.setattr(files.fcntl, "lockf", remove_first)
+    with files.sole_run(tmp_path):
+        assert len(locked) == 2 and (tmp_path / ".running").exists()

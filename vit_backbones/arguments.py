@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from .errors import UserError
 
 
@@ -41,7 +43,7 @@ def check_flags(settings: Any, prefix: str = "") -> None:
     """Raise a UserError unless every bool of a dataclass is one: 'false' would be true."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.type == "bool" and not isinstance(value, bool):
+        if field.type in ("bool", bool) and not isinstance(value, bool | np.bool_):
             raise UserError(f"{prefix}{field.name} must be True or False, not {value!r}")
 
 

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -107,25 +107,37 @@ def sole_run(folder: str | Path) -> Iterator[None]:
         return
     path = make_folder(folder) / ".running"
     with explained(path):
-        file = open(path, "a+")
+        file = _locked(path)
     with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            file.seek(0)
-            raise UserError(
-                f"another run ({file.read().strip()}) writes into {folder}. Wait for it or end it, "
-                "or choose another folder with --work-dir"
-            ) from error
-        except OSError:  # a file system without locks
-            pass
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with explained(path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str]:
+    """The file, open and locked; another process may unlink it before it is."""
+    while True:
+        file = open(path, "a+")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            file.close()
+            raise UserError(
+                f"another run ({owner}) writes into {path.parent}. Wait for it or end it, or "
+                "choose another folder with --work-dir"
+            ) from error
+        except OSError:  # a file system without locks
+            return file
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
 
 
 def remove_partial_files(folder: str | Path) -> None:

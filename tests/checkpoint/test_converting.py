@@ -3,6 +3,7 @@ features."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from vit_backbones.checkpoint.converting import Conversion, convert
 from vit_backbones.checkpoint.finding import find_encoder
 from vit_backbones.checkpoint.peers import TARGETS
 from vit_backbones.checkpoint.preprocessing import Preprocessing, of_preset
+from vit_backbones.checkpoint.writing import new_folder
 
 # Who has the family's model; everybody else has no place for it, and says what for.
 EVERYBODY = {"native", "timm", "mmpretrain", "torchvision", "huggingface"}
@@ -291,6 +293,23 @@ def test_a_terminated_process_leaves_nothing(tmp_path) -> None:
     process = subprocess.run([sys.executable, "-c", TERMINATED, tmp_path / "folder"])
     assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_stays_where_the_new_one_cannot_take_its_name(tmp_path, monkeypatch) -> None:
+    folder, replace, calls = tmp_path / "folder", os.replace, []
+    folder.mkdir()
+    (folder / "mark").touch()
+
+    def second_fails(old, new):
+        calls.append(new)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        replace(old, new)
+
+    monkeypatch.setattr("os.replace", second_fails)
+    with pytest.raises(KeyboardInterrupt), new_folder(folder, force=True, mark="mark"):
+        pass
+    assert list(tmp_path.iterdir()) == [folder] and (folder / "mark").exists()
 
 
 def test_files_are_whole_or_not_there(tmp_path, monkeypatch) -> None:

@@ -67,7 +67,6 @@ def test_options_that_nothing_would_read():
         ("optim_wrapper.optimizer", "SGD", "did you mean optim_wrapper.optimizer.type=SGD?"),
         ("model.backbone", 3, "model.backbone has settings of its own"),
         ("train_dataloader", 3, "train_dataloader has settings of its own"),
-        ("optim_wrapper", None, "optim_wrapper=None: a run can't do without"),
         ("custom_hooks", 3, "custom_hooks=3: expected a list"),
         ("load_from", 3, "load_from=3: expected a path"),
         ("work_dir", 5, "work_dir=5: expected a path"),
@@ -80,8 +79,11 @@ def test_options_of_another_kind(option, value, message):
 
 
 def test_options_may_change_the_kind_deeper_down():
-    cfg = read_config("vit_digits", {"model.backbone.arch": "vit_ti16", "model.neck": None})
-    assert cfg.model.backbone.arch == "vit_ti16"
+    cfg = read_config("vit_digits", {"optim_wrapper.clip_grad": "none", "train_cfg": None})
+    assert cfg.optim_wrapper.clip_grad == "none" and cfg.train_cfg is None
+    options = {"model.backbone.arch": "vit_ti16", "model.neck": None, "val_evaluator": []}
+    cfg = read_config("vit_digits", options)
+    assert cfg.model.backbone.arch == "vit_ti16" and cfg.val_evaluator == []
 
 
 def test_options_that_do_not_fit():

@@ -89,7 +89,14 @@ def test_list(run) -> None:
 
 @pytest.mark.parametrize(
     "text, value",
-    [("2", 2), ("(1, 2)", (1, 2)), ("swiglu", "swiglu"), ("false", False), ("none", None)],
+    [
+        ("2", 2),
+        ("(1, 2)", (1, 2)),
+        ("swiglu", "swiglu"),
+        ("false", False),
+        ("none", "none"),
+        ("None", None),
+    ],
 )
 def test_values_of_settings(text: str, value: object) -> None:
     assert parse_setting(f"key={text}") == ("key", value)

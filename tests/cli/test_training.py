@@ -141,6 +141,13 @@ def test_settings_may_be_named_inside_of_arch():
     cfg = read_config("vit_digits")
     assert training.swap(cfg, "vit_b16", None, {"model.backbone.arch.depth": 3}) == {}
     assert cfg.model.backbone.depth == 3
+    left = {"model.backbone.pos_interpolation.mode": "bilinear"}  # merged after the swap
+    assert training.swap(read_config("vit_digits"), "vit_b16", None, left) == left
+
+
+def test_a_config_for_tests_alone():
+    with pytest.raises(UserError, match="has no train_dataloader and no train_cfg, which training"):
+        config(cfg_options={"train_dataloader": None, "train_cfg": None})
 
 
 def test_compile_goes_for_the_encoder():

@@ -92,6 +92,10 @@ def test_an_image_of_another_size_than_annotated_is_none(tmp_path):
     sample = dict(img_path=str(tmp_path / "turned.jpg"))
     assert loading(dict(sample, height=96, width=64))["img"].shape == (96, 64, 3)
     assert loading(dict(sample))["img"].shape == (96, 64, 3)
+    assert loading(dict(sample, height=97, width=64)) is not None  # as good as right
+    tested = TolerantLoading(LoadImageFromFile(), notes, blank=True)
+    assert tested(dict(sample, height=64, width=96))["img"].shape == (96, 64, 3)
+    assert not notes.exists()
     assert loading(dict(sample, height=64, width=96)) is None
     (reason,) = read_notes(notes).values()
     assert reason == (
@@ -103,7 +107,7 @@ def test_an_image_of_another_size_than_annotated_is_none(tmp_path):
 def test_training_skips_names_and_counts(tmp_path, images, capfd, workers):
     run(image_config(tmp_path / "run", images, workers, epochs=2))
     out = capfd.readouterr().out
-    assert "3 of 24 training images could not be read and were skipped" in out
+    assert "3 of 24 training images could not be used and were skipped" in out
     for name in ("03.jpg: cannot be decoded", "10.jpg: cannot", "17.jpg: No such file"):
         assert f"{tmp_path / 'data'}/{name}" in out
     notes = read_notes(tmp_path / "run" / "unreadable_train_images.txt")
@@ -126,12 +130,12 @@ def test_training_skips_after_a_change_of_the_pipeline_too(tmp_path, images, cap
     for hook in (SwitchPipeline(), GuardedPipelinesHook()):
         runner.register_hook(hook)
     train(runner)
-    assert "3 of 24 training images could not be read" in capfd.readouterr().out
+    assert "3 of 24 training images could not be used" in capfd.readouterr().out
 
 
 def test_a_sound_data_set_is_not_mentioned(tmp_path, images, capfd):
     run(image_config(tmp_path / "run", images[4:9], epochs=1))
-    assert "could not be read" not in capfd.readouterr().out
+    assert "could not be used" not in capfd.readouterr().out
     assert not list((tmp_path / "run").glob("unreadable*"))
 
 
@@ -196,7 +200,7 @@ def test_when_nothing_can_be_read_it_is_not_the_images(tmp_path):
         run(image_config(tmp_path / "run", missing))
     with pytest.raises(UserError) as error:  # a worker's error comes wrapped in its traceback
         run(image_config(tmp_path / "run", missing, workers=1))
-    assert explain(error.value).startswith(f"{GIVE_UP_AFTER} images in a row could not be read")
+    assert explain(error.value).startswith(f"{GIVE_UP_AFTER} images in a row could not be used")
 
 
 @pytest.mark.parametrize("library", ["mmpretrain", "mmdet", "mmseg"])

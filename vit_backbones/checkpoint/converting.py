@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +83,9 @@ def convert(
     path = Path(path)
     if target != "huggingface" and path.suffix not in SUFFIXES:
         raise UserError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    if (
-        not isinstance(source, Mapping)
-        and path.exists()
-        and Path(source).absolute() == path.absolute()
-    ):
-        raise UserError(f"{path} is what is to be converted; take another name for the result")
     found = find_encoder(source, encoder)
+    if path.exists() and os.path.exists(found.source) and os.path.samefile(found.source, path):
+        raise UserError(f"{path} is what is to be converted; take another name for the result")
     check_finite(found.native, found.source)
     layout, state = translate(found.type, found.native, target, found.encoder)
     if target == "huggingface":

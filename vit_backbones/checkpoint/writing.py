@@ -99,7 +99,11 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
             if path.is_dir():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
                 os.replace(path, old)
-                os.replace(partial, path)
+                try:
+                    os.replace(partial, path)
+                except BaseException:
+                    os.replace(old, path)
+                    raise
                 shutil.rmtree(old)
             else:
                 os.replace(partial, path)
@@ -110,10 +114,12 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
 @contextmanager
 def ended_in_order() -> Iterator[None]:
     """While this runs SIGTERM ends the process as an exception does, so that it can clean up."""
-    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+    before = signal.getsignal(signal.SIGTERM)
+    in_main = threading.current_thread() is threading.main_thread()  # which alone gets signals
+    if not in_main or before in (None, signal.SIG_IGN):
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:

@@ -38,7 +38,7 @@ OTHER_KEYS = (
     "tta_model",
     "tta_pipeline",
 )
-NEEDED = ("model", "train_dataloader", "optim_wrapper", "train_cfg", "env_cfg", "default_hooks")
+NEEDED = ("model", "train_dataloader", "optim_wrapper", "train_cfg")  # for training
 PATHS = ("load_from", "work_dir")
 LISTS = ("custom_hooks",)
 
@@ -171,9 +171,9 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             )
     for option, value in options.items():
         old = value_at(cfg, option)
-        # deeper ones may have the choice: arch, attention, ...
-        is_part = isinstance(old, Mapping) and option.count(".") < 2
-        if is_part and not isinstance(value, Mapping | None):
+        is_part = isinstance(old, Mapping) and ("type" in old or option in NEEDED)
+        # deeper ones may have the choice: attention, for instance
+        if is_part and option.count(".") < 2 and isinstance(value, str | int | float):
             hint = f"; did you mean {option}.type={value}?" if isinstance(value, str) else ""
             raise UserError(
                 f"--cfg-options {option}={value}: {option} has settings of its own "
@@ -181,8 +181,6 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             )
         if option in LISTS and not isinstance(value, list | tuple | None):
             raise UserError(f"--cfg-options {option}={value}: expected a list, as {option}='[]'")
-        if value is None and option in NEEDED:
-            raise UserError(f"--cfg-options {option}=None: a run can't do without")
         if option in PATHS and not isinstance(value, str | None):
             raise UserError(f"--cfg-options {option}={value}: expected a path")
 

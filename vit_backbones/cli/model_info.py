@@ -81,10 +81,10 @@ def parse_with_settings(parser: ArgumentParser, words: Sequence[str]) -> Namespa
 
 
 def parse_setting(word: str) -> tuple[str, Any]:
-    """``'depth=2'`` -> ``('depth', 2)``; what is no Python literal is a string, but true, false and
-    none are what they mean, as in mmengine's ``--cfg-options``."""
+    """``'depth=2'`` -> ``('depth', 2)``; what is no Python literal is a string, but true and false
+    are what they mean, as in mmengine's ``--cfg-options``."""
     name, _, text = word.partition("=")
-    if text.lower() in ("true", "false", "none"):
+    if text.lower() in ("true", "false"):
         text = text.capitalize()
     try:
         return name, literal_eval(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +29,9 @@ def test(args: Namespace) -> dict[str, float]:
     cfg = testing_config(args)
     weights, _ = read_model(args.checkpoint)
     runner = build_runner(cfg)
-    model = getattr(runner.model, "module", runner.model)
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
     check_fit(model, weights, args.checkpoint)
     out = Path(args.out) if args.out else None
     if out:

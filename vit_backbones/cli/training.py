@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
@@ -29,7 +28,7 @@ from ..engine import (
 from ..errors import UserError
 from ..files import make_folder, sole_run
 from ..swap import find_model, library_of, swap_backbone
-from .config import apply_options, choose_work_dir, read_config, value_at
+from .config import NEEDED, apply_options, choose_work_dir, read_config, value_at
 from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
 from .strategies import fit_strategy, set_strategy
 
@@ -42,14 +41,21 @@ def train(args: Namespace) -> None:
     """
     cfg = training_config(args)
     share_cores(cfg)
-    runner = build_runner(cfg)
-    if args.compile and isinstance(runner, FlexibleRunner):  # it builds the model when it trains
-        runner.register_hook(CompileHook())
-    elif args.compile:
-        compile_backbone(runner)
-    with sole_run(cfg.work_dir) if is_main_process() else nullcontext():
+    with sole_run(cfg.work_dir) if is_first_process() else nullcontext():
+        runner = build_runner(cfg)
+        if args.compile and isinstance(
+            runner, FlexibleRunner
+        ):  # it builds the model when it trains
+            runner.register_hook(CompileHook())
+        elif args.compile:
+            compile_backbone(runner)
         runner.train()
     leave_together()
+
+
+def is_first_process() -> bool:
+    """Of a launcher's, before they have found each other."""
+    return not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID"))
 
 
 def leave_together() -> None:
@@ -66,6 +72,7 @@ def training_config(args: Namespace) -> Config:
     check_weights(args.pretrained)
     options = swap(cfg, args.backbone, args.pretrained, args.cfg_options)
     apply_options(cfg, options)
+    check_needed(cfg)
     choose_work_dir(cfg, args.work_dir, args.backbone)
     cfg.launcher = args.launcher
     if args.data_root:
@@ -104,10 +111,12 @@ def swap(
     if backbone is None:
         return options
     prefix = f"{find_model(cfg)}.backbone."
-    settings = [key for key in options if key.startswith(prefix)]
-    overrides = {k.removeprefix(prefix).removeprefix("arch."): options.pop(k) for k in settings}
+    names = {
+        k: k.removeprefix(prefix).removeprefix("arch.") for k in options if k.startswith(prefix)
+    }
+    overrides = {name: options.pop(key) for key, name in names.items() if "." not in name}
     report = swap_backbone(cfg, backbone, checkpoint=checkpoint, **overrides)
-    if not any(int(os.environ.get(name, 0)) for name in ("RANK", "SLURM_PROCID")):  # once for all
+    if is_first_process():  # once for all
         print(report, flush=True)
     return options
 
@@ -170,6 +179,12 @@ def check_load_from(cfg: Config) -> None:
     path = cfg.get("load_from")
     if path and "://" not in path and not Path(path).exists():
         raise UserError(f"load_from in the config: no checkpoint at {path}")
+
+
+def check_needed(cfg: Config) -> None:
+    """A config may be for tests alone."""
+    if lacking := [key for key in NEEDED if cfg.get(key) is None]:
+        raise UserError(f"{cfg.filename} has no {' and no '.join(lacking)}, which training needs")
 
 
 def check_weights(source: str | None) -> None:

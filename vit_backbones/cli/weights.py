@@ -10,13 +10,19 @@ from torch import nn
 from ..checkpoint.reading import read_checkpoint
 from ..errors import UserError
 
+OTHERS = (".safetensors", ".npz", ".pkl", ".json")
+
 
 def read_model(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights of a whole model by name, and the metadata of the checkpoint that holds them.
 
     Raises:
-        UserError: As `read_checkpoint`, or there are no weights in it.
+        UserError: As `read_checkpoint`, or it is no file of torch, or has no weights in it.
     """
+    if path.endswith(OTHERS):  # which mmengine can't load
+        raise UserError(
+            f"{path}: expected the checkpoint of a whole model as a run writes it, .pth"
+        )
     checkpoint = read_checkpoint(path)
     weights = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(weights, Mapping) or not weights:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from .kept import kept
 
@@ -108,7 +109,8 @@ def blank_slots(plan: WindowPlan) -> Tensor | None:
 
 
 def _take(x: Tensor, there: Rows, back: Rows) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
+    # with a jvp for forward-mode derivatives torch.compile would not take the function
+    if torch.is_grad_enabled() and x.requires_grad and forward_ad._current_level < 0:
         return _TakeRows.apply(x, *there, *back)
     return _take_rows(x, *there)
 
@@ -138,11 +140,6 @@ class _TakeRows(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.rows = inputs[1:]
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        index, blank, _, _ = ctx.rows
-        return _take_rows(tangent, index, blank)
 
     @staticmethod
     def backward(ctx, gradient):
