@@ -22,6 +22,7 @@ def draw(*shape: int) -> torch.Tensor:
 def onednn(request, monkeypatch):
     """Every test with either library, whatever this machine's processor prefers."""
     monkeypatch.setattr(module, "PREFERS_ONEDNN", request.param)
+    monkeypatch.setattr(module, "FUSES_GELU", True)
     return request.param
 
 

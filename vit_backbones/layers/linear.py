@@ -18,13 +18,15 @@ def made_by_intel(info: Path = Path("/proc/cpuinfo")) -> bool:
     return info.exists() and "GenuineIntel" in info.read_text()
 
 
-# MKL, which torch takes, is Intel's, and the faster one on its processors
-PREFERS_ONEDNN = _AVAILABLE and not made_by_intel()
+# MKL, which torch takes, is Intel's, and has AVX-512 for Intel's processors alone. Where there is
+# AVX2 at most it is the faster one, whoever made them, and oneDNN's GELU slower than torch's.
+FUSES_GELU = _AVAILABLE and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+PREFERS_ONEDNN = FUSES_GELU and not made_by_intel()
 
 
 class Linear(nn.Linear):
-    """nn.Linear, whose float32 products on a CPU that is not Intel's run in oneDNN, where F.linear
-    takes MKL.
+    """nn.Linear, whose float32 products run in oneDNN on a CPU with AVX-512 that is not Intel's,
+    where F.linear takes MKL.
 
     oneDNN packs the weight while it computes, and adds the bias to a result in the cache, where MKL
     starts from a copy of it. Elsewhere (other devices and precisions, autocast, compiling,
@@ -45,9 +47,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN, on any CPU,
-    applies it to a result in the cache."""
-    if torch.is_grad_enabled() or not _can_take_onednn(x, weight):
+    """F.gelu(linear(x, weight, bias)), in one step where no gradient is wanted: oneDNN, on any CPU
+    with AVX-512, applies it to a result in the cache."""
+    if torch.is_grad_enabled() or not (FUSES_GELU and _can_take_onednn(x, weight)):
         return F.gelu(linear(x, weight, bias))
     return _onednn(x, weight, bias, "gelu")
 
