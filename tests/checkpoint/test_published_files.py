@@ -31,7 +31,7 @@ from tests.backbones.vit_peers import (
 )
 from tests.parity import assert_alive, random_images, randomize, relative_error
 from vit_backbones import VisionTransformer, load_checkpoint
-from vit_backbones.checkpoint.layouts.vit import OPENAI_CLIP
+from vit_backbones.checkpoint.layouts.vit_openai import OPENAI_CLIP
 
 
 def assert_same_outputs(

@@ -86,6 +86,12 @@ class SwinArch:
         height, width = to_pair(self.img_size, "img_size")
         return -(-height // self.patch_size), -(-width // self.patch_size)
 
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        """(h, w) of each stage's map for an image of ``img_size``."""
+        h, w = self.grid
+        return [(-(-h // 2**i), -(-w // 2**i)) for i in range(len(self.depths))]
+
     def check(self) -> None:
         """Raise a UserError where the settings can't work, in words."""
         if self.version not in (1, 2):

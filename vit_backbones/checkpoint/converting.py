@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..backbones.base import Backbone
 from ..errors import UserError
+from ..layers.attention import without_key_bias
 from .finding import Found, find_encoder
 from .layouts import TARGETS as LAYOUTS_TO_WRITE
 from .layouts import StateDict
@@ -131,7 +131,7 @@ def translate(
         arch = encoder.arch
         rotary = "rope2d" in arch.positions
         class_positions = int(arch.cls_token and arch.pos_embed_cls)
-        native = native if arch.key_bias else _without_key_bias(native)
+        native = native if arch.key_bias else _without_key_biases(native)
     for layout in layouts:
         if layout.holds(native, rotary):
             return layout.name, layout.from_native(native, class_positions)
@@ -141,13 +141,10 @@ def translate(
     raise UserError(f"{target} has no place for {reason} of this {model_type}; nothing was written")
 
 
-def _without_key_bias(native: StateDict) -> StateDict:
-    """With the keys' part of the biases at zero, which the encoder leaves out, whatever it is."""
-    masked = {}
-    for name in (n for n in native if n.endswith("attn.qkv.bias")):
-        q, k, v = native[name].chunk(3)
-        masked[name] = torch.cat([q, torch.zeros_like(k), v])
-    return {**native, **masked}
+def _without_key_biases(native: StateDict) -> StateDict:
+    """With the keys' part of all biases at zero: the encoder leaves it out."""
+    biases = [name for name in native if name.endswith("attn.qkv.bias")]
+    return native | {name: without_key_bias(native[name]) for name in biases}
 
 
 def write_huggingface_folder(

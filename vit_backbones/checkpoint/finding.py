@@ -64,14 +64,15 @@ def find_encoder(
     Raises:
         UserError: It can't be read, holds no encoder, or only a part of one, or NaN.
     """
-    state, name = read_source(source)
     if encoder is not None:
         report = load_checkpoint(encoder, source, quiet=True)
         kept = {n for n, p in encoder.named_parameters() if not p.requires_grad}  # fixed positions
         native = {n: t for n, t in encoder.state_dict().items() if n in {*report.filled, *kept}}
         layout = place(report.layout, report.prefix)
-        return Found(name, layout, type_of(encoder), native, report.left, {"arch": encoder})
+        kind, found = type_of(encoder), {"arch": encoder}
+        return Found(report.source, layout, kind, native, report.left, found)
 
+    state, name = read_source(source)
     reading = identify(state)
     if reading is None:
         raise UserError(

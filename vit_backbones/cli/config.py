@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from ..errors import UserError, nearest
+from ..swap import value_at
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -183,19 +184,6 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             raise UserError(f"--cfg-options {option}={value}: expected a list, as {option}='[]'")
         if option in PATHS and not isinstance(value, str | None):
             raise UserError(f"--cfg-options {option}={value}: expected a path")
-
-
-def value_at(cfg: Config, path: str) -> Any:
-    """What the config has at a dotted path, None for nothing."""
-    node: Any = cfg
-    for key in path.split("."):
-        if isinstance(node, list | tuple) and key.isdigit() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, Mapping | Config) and key in node:
-            node = node[key]
-        else:
-            return None
-    return node
 
 
 def choose_work_dir(cfg: Config, work_dir: str | None, backbone: str | None = None) -> None:

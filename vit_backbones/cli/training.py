@@ -27,8 +27,8 @@ from ..engine import (
 )
 from ..errors import UserError
 from ..files import make_folder, sole_run
-from ..swap import find_model, library_of, swap_backbone
-from .config import NEEDED, apply_options, choose_work_dir, read_config, value_at
+from ..swap import find_model, library_of, swap_backbone, value_at
+from .config import NEEDED, apply_options, choose_work_dir, read_config
 from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
 from .strategies import fit_strategy, set_strategy
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.logging import print_log
 
 from ..errors import UserError
+from .coco_classes import Orders, check_classes, check_order, listed
 
 KEYS = dict(images=("id", "file_name", "width", "height"), categories=("id", "name"))
 BOX_KEYS = ("id", "image_id", "category_id", "bbox", "area")
@@ -23,7 +23,6 @@ PANOPTIC_KEYS = ("image_id", "file_name", "segments_info")
 # of all end further outside than this share of its size, the numbers mean something else.
 MANY, FAR = 0.1, 0.1
 SHOWN = 5
-Orders = dict[frozenset[str], tuple[list[str], str]]  # classes: order, in which file
 
 
 def check_annotation_files(masks: bool = False) -> None:
@@ -122,60 +121,11 @@ def check_annotations(content: Mapping[str, Any], file: str, masks: bool = False
         _check_masks(content, file, masks)
 
 
-def check_classes(classes: Sequence[str], names: Sequence[str], file: str) -> None:
-    """Check the data set's ``classes`` against the ``names`` of a file's categories.
-
-    The file may have more, which are left out; but a class that it lacks would silently shift the
-    labels of those after it.
-
-    Raises:
-        UserError: The file lacks some.
-    """
-    missing = [name for name in classes if name not in names]
-    if missing:
-        raise UserError(
-            f"{file} lacks {len(missing)} of the data set's {len(classes)} classes: "
-            f"{_list(missing)}. It has {len(names)}: {_list(names)}.\n"
-            "Give the data sets of the config the file's own, with metainfo=dict(classes=(...)), "
-            "and the model's heads their number as num_classes"
-        )
-
-
-def check_order(classes: Sequence[str], names: Sequence[str], file: str, orders: Orders) -> None:
-    """Check the order in which a file has the ``classes``: mmdet labels in it, whatever the data
-    set's own is, so in all files of a run it must be the same.
-
-    Args:
-        names: Of the file's categories.
-        orders: What was found in the files before, by the set of their classes; this one is added.
-
-    Raises:
-        UserError: It is another one than in a file before.
-    """
-    order = [name for name in names if name in set(classes)]
-    before, there = orders.setdefault(frozenset(classes), (order, file))
-    if before != order:
-        raise UserError(
-            f"{file} has the classes in another order ({_list(order)}) than {there} "
-            f"({_list(before)}). mmdet labels in a file's order, so each would have another label "
-            "in the two, and no prediction would count. Put the 'categories' of one into the "
-            "other's order; their ids may stay"
-        )
-    if order != list(classes):
-        print_log(
-            f"{file} has the classes in another order ({_list(order)}) than the data set "
-            f"({_list(classes)}); mmdet labels in the file's order, so names in pictures and "
-            "tables will be wrong. Put the classes in metainfo into the file's order",
-            logger="current",
-            level=30,
-        )
-
-
 def _check_entries(content: Mapping, key: str, needed: Sequence[str], file: str) -> None:
     """``content[key]`` must be a list of objects that have the ``needed`` keys."""
     if key not in content:
         raise UserError(
-            f"{file} is no COCO annotation file: it has no '{key}', only {_list(list(content))}"
+            f"{file} is no COCO annotation file: it has no '{key}', only {listed(list(content))}"
         )
     entries = content[key]
     if not isinstance(entries, list) or (not entries and key != "annotations"):
@@ -302,9 +252,3 @@ def _name(entry: Mapping, key: str) -> str:
     noun = {"categories": "category"}.get(key, key.removesuffix("s"))
     of = f" of image {entry['image_id']}" if "image_id" in entry else ""
     return f"{noun} {entry.get('id', entry.get('file_name', '(no id)'))}{of}"
-
-
-def _list(names: Iterable, at_most: int = 6) -> str:
-    names = [str(name) for name in names]
-    more = f", ... ({len(names) - at_most} more)" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

@@ -25,8 +25,14 @@ class MaskedKeyBiasLinear(Linear):
         self.register_load_state_dict_pre_hook(_drop_bias_mask)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.bias.chunk(3)  # of the keys the files hold NaN
-        return linear(x, self.weight, torch.cat([q, torch.zeros_like(k), v]))
+        return linear(x, self.weight, without_key_bias(self.bias))
+
+
+def without_key_bias(bias: Tensor) -> Tensor:
+    """The joint bias (3 * dim,) with zeros for the keys, whatever is there: DINOv3's files hold
+    NaN."""
+    q, k, v = bias.chunk(3)
+    return torch.cat([q, torch.zeros_like(k), v])
 
 
 def _drop_bias_mask(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:

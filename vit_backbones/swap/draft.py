@@ -23,12 +23,7 @@ class Draft:
         self.report = SwapReport()
 
     def get(self, path: str, default: Any = None) -> Any:
-        node: Any = self.cfg
-        for key in path.split("."):
-            node = _child(node, key)
-            if node is ABSENT:
-                return default
-        return node
+        return value_at(self.cfg, path, default)
 
     def set(self, path: str, value: Any) -> None:
         """Put ``value`` at ``path``, whose parent exists, and record it if it is new."""
@@ -75,6 +70,16 @@ class Draft:
             else:
                 self.original.pop(key)
         return self.report
+
+
+def value_at(cfg: Config, path: str, default: Any = None) -> Any:
+    """What a config has at a dotted path."""
+    node: Any = cfg
+    for key in path.split("."):
+        node = _child(node, key)
+        if node is ABSENT:
+            return default
+    return node
 
 
 def _child(node: Any, key: str) -> Any:

@@ -16,7 +16,6 @@ from .vit import (
     MMPRETRAIN,
     MMPRETRAIN_GATED,
     MMPRETRAIN_SAM,
-    OPENAI_CLIP,
     TIMM,
     TIMM_DINOV3,
     TIMM_DINOV3_GATED,
@@ -33,6 +32,7 @@ from .vit_huggingface import (
     HF_VIT,
     HF_VITDET,
 )
+from .vit_openai import OPENAI_CLIP
 
 # Patterns of our own names, by type of encoder.
 NAMES: dict[str, tuple[str, ...]] = {

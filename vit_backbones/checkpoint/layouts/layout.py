@@ -114,7 +114,8 @@ class Layout:
         return matches(self.ignored, name)
 
     def is_inside(self, name: str) -> bool:
-        """Whether a name of theirs is one within the patch embedding or a block, or as foreign."""
+        """Whether a name of theirs is within the patch embedding or a block, or begins as foreign
+        ones outside of them do."""
         return name.startswith(self.foreign) or any(
             re.match(_inside_regex(anchor), name) for anchor in self.anchors
         )

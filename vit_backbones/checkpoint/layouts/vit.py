@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
+from ...layers.attention import without_key_bias
 from .layout import Layout, StateDict, rename
 
 VIT_NAMES = (
@@ -36,6 +37,14 @@ def class_positions(pos: Tensor, known: int | None = None) -> int:
     if known is not None:
         return known
     return 0 if math.isqrt(pos.shape[1]) ** 2 == pos.shape[1] else 1
+
+
+def add_class_position(state: StateDict, name: str, known: int | None) -> StateDict:
+    """With a zero position for a class token that has none of its own among those of ``name``."""
+    pos = state.get(name)
+    if pos is not None and not class_positions(pos, known):
+        state[name] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
+    return state
 
 
 def flatten_position_map(state: StateDict) -> StateDict:
@@ -69,10 +78,10 @@ def _decode_timm(state: StateDict) -> StateDict:
     state = rename(state, r"blocks\.\d+\.(\d+)\.", r"blocks.\1.")
     state = without_distillation(flatten_position_map(state), "dist_token", "pos_embed")
     for name in [n for n in state if n.endswith("attn.qkv.bias_mask")]:
-        # DINOv3's authors mask the keys' part of the bias, whatever is there
+        # DINOv3's authors mask the keys' part of the bias
         del state[name]
-        q, k, v = state[name.removesuffix("_mask")].chunk(3)
-        state[name.removesuffix("_mask")] = torch.cat([q, torch.zeros_like(k), v])
+        bias = name.removesuffix("_mask")
+        state[bias] = without_key_bias(state[bias])
     for name in [n for n in state if n.endswith(".gamma_1")]:
         # timm leaves DINOv3's biases out where they are zero
         attn = name.replace("gamma_1", "attn.")
@@ -210,12 +219,9 @@ TORCHVISION = Layout(
 
 
 def _with_class_position(state: StateDict, known: int | None = None) -> StateDict:
-    """A zero position for a class token that has none: for mmpretrain's VisionTransformer, since
-    its DeiT3 feeds the MLPs from the norm of the attention."""
-    pos = state.get("pos_embed")
-    if "cls_token" in state and pos is not None and not class_positions(pos, known):
-        state["pos_embed"] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
-    return state
+    """For mmpretrain's VisionTransformer, since its DeiT3 feeds the MLPs from the norm of the
+    attention."""
+    return add_class_position(state, "pos_embed", known) if "cls_token" in state else state
 
 
 def _decode_mm(state: StateDict) -> StateDict:
@@ -275,38 +281,4 @@ MMPRETRAIN_SAM = replace(
     },
     decode=flatten_position_map,
     encode=position_map,
-)
-
-
-def _with_patch_bias(state: StateDict) -> StateDict:
-    """CLIP's patches have no bias. CLIPA's have none either, and no norm before the blocks: ours
-    has a bias then, of zero."""
-    kernel = state.get("conv1.weight")
-    if kernel is not None and "conv1.bias" not in state and "ln_pre.weight" not in state:
-        state["conv1.bias"] = kernel.new_zeros(len(kernel))
-    return state
-
-
-# vision towers of CLIP: OpenAI's names, which open_clip shares
-OPENAI_CLIP = Layout(
-    "OpenAI CLIP",
-    ("conv1.weight", "transformer.resblocks.*.ln_1.weight"),
-    names={
-        "cls_token": "class_embedding",
-        "pos_embed": "positional_embedding",
-        "patch_embed.proj.*": "conv1.*",
-        "norm_pre.*": "ln_pre.*",
-        "blocks.*.norm1.*": "transformer.resblocks.*.ln_1.*",
-        "blocks.*.attn.qkv.*": "transformer.resblocks.*.attn.in_proj_*",
-        "blocks.*.attn.proj.*": "transformer.resblocks.*.attn.out_proj.*",
-        "blocks.*.norm2.*": "transformer.resblocks.*.ln_2.*",
-        "blocks.*.mlp.fc1.*": "transformer.resblocks.*.mlp.c_fc.*",
-        "blocks.*.mlp.fc2.*": "transformer.resblocks.*.mlp.c_proj.*",
-        "norm.*": "ln_post.*",
-    },
-    aliases=[  # open_clip's LayerScale
-        ("blocks.*.ls1.gamma", "transformer.resblocks.*.ls_1.gamma"),
-        ("blocks.*.ls2.gamma", "transformer.resblocks.*.ls_2.gamma"),
-    ],
-    decode=_with_patch_bias,
 )

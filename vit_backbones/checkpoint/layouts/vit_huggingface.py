@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from .layout import Layout, StateDict
-from .vit import class_positions, without_distillation
+from .vit import add_class_position, without_distillation
 
 _POSITIONS = "embeddings.position_embeddings"
 _EMBEDDINGS = {
@@ -36,11 +34,8 @@ def _attention_in_memory(layer: str) -> list[tuple[str, str | tuple[str, ...]]]:
 
 
 def _with_class_position(state: StateDict, known: int | None = None) -> StateDict:
-    """A zero position for the class token where it has none of its own (DeiT-III, ViTDet)."""
-    pos = state.get(_POSITIONS)
-    if pos is not None and not class_positions(pos, known):
-        state[_POSITIONS] = torch.cat([torch.zeros_like(pos[:, :1]), pos], dim=1)
-    return state
+    """Of DeiT-III, and of ViTDet, which has no class token."""
+    return add_class_position(state, _POSITIONS, known)
 
 
 # ViT, DeiT, ViTMAE

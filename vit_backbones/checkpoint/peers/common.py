@@ -60,8 +60,7 @@ def check_windows(target: str, encoder: Backbone) -> None:
     arch = encoder.arch
     if arch.version != 1 or arch.pad_small_map:
         return
-    for stage, window in enumerate(arch.windows):
-        h, w = (-(-side // 2**stage) for side in arch.grid)
+    for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
         if min(h, w) < window:
             height, width = to_pair(arch.img_size, "img_size")
             raise refuse(

@@ -170,8 +170,7 @@ def _check_multiples(encoder: Backbone) -> None:
     arch = encoder.arch
     if arch.version == 2:
         return
-    for stage, window in enumerate(arch.windows):
-        h, w = (-(-side // 2**stage) for side in arch.grid)
+    for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
         if (h % window or w % window) and arch.depths[stage] > 1 and min(h, w) > window:
             raise refuse(
                 "timm",
