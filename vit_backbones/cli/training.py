@@ -43,12 +43,11 @@ def train(args: Namespace) -> None:
     share_cores(cfg)
     with sole_run(cfg.work_dir) if is_first_process() else nullcontext():
         runner = build_runner(cfg)
-        if args.compile and isinstance(
-            runner, FlexibleRunner
-        ):  # it builds the model when it trains
-            runner.register_hook(CompileHook())
-        elif args.compile:
-            compile_backbone(runner)
+        if args.compile:
+            if isinstance(runner, FlexibleRunner):  # it builds the model when it trains
+                runner.register_hook(CompileHook())
+            else:
+                compile_backbone(runner)
         runner.train()
     leave_together()
 
@@ -111,10 +110,11 @@ def swap(
     if backbone is None:
         return options
     prefix = f"{find_model(cfg)}.backbone."
-    names = {
-        k: k.removeprefix(prefix).removeprefix("arch.") for k in options if k.startswith(prefix)
-    }
-    overrides = {name: options.pop(key) for key, name in names.items() if "." not in name}
+    overrides = {}
+    for key in [key for key in options if key.startswith(prefix)]:
+        name = key.removeprefix(prefix).removeprefix("arch.")
+        if "." not in name:
+            overrides[name] = options.pop(key)
     report = swap_backbone(cfg, backbone, checkpoint=checkpoint, **overrides)
     if is_first_process():  # once for all
         print(report, flush=True)
