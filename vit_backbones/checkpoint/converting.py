@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..backbones.base import Backbone
-from ..errors import UserError
+from ..errors import UserError, some
 from ..layers.attention import without_key_bias
 from .finding import Found, find_encoder
 from .layouts import TARGETS as LAYOUTS_TO_WRITE
@@ -136,8 +136,9 @@ def translate(
         if layout.holds(native, rotary):
             return layout.name, layout.from_native(native, class_positions)
     homeless = min((layout.homeless(native) for layout in layouts), key=len)
-    names = ", ".join(homeless[:3]) + (f" and {len(homeless) - 3} more" if homeless[3:] else "")
-    reason = names or ("rotary position beside its other parts" if rotary else "its gated MLPs")
+    reason = some(homeless, 3) or (
+        "rotary position beside its other parts" if rotary else "its gated MLPs"
+    )
     raise UserError(f"{target} has no place for {reason} of this {model_type}; nothing was written")
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..errors import some
 from .describe import describe, likeliest_presets, settings_for
 from .layouts import LAYOUTS, NAMES, StateDict
 from .layouts.layout import matches
@@ -83,12 +84,12 @@ def of_another_model(
         differences = {**shapes, **quantized}
         problems.append(
             f"does not fill {len(missing)} of the {len(own)} parameters of the encoder: "
-            + _some([n + differences.get(n, "") for n in missing])
+            + some([n + differences.get(n, "") for n in missing], 3)
         )
     if surplus:
         first = [*foreign, *surplus][: len(surplus)]
         problems.append(
-            f"holds {len(surplus)} parameters for which the encoder has no place: {_some(first)}"
+            f"holds {len(surplus)} parameters for which the encoder has no place: {some(first, 3)}"
         )
     known = [name for name in native if matches(NAMES[kind], name)]
     file, encoder = describe(kind, found.native), describe(kind, own)
@@ -108,8 +109,3 @@ def of_another_model(
     else:
         advice = f"It looks like a part of {file}: get the whole file, if there is more of it."
     return f"{source} {' and '.join(problems)}.\n{advice} strict=False loads only what fits"
-
-
-def _some(items: list[str]) -> str:
-    more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-    return ", ".join(items[:3]) + more

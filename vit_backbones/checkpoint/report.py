@@ -8,6 +8,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
+from ..errors import some
+
 Shape = tuple[int, ...]
 SHOWN = 4  # names per row
 
@@ -43,11 +45,11 @@ class LoadReport:
             ("filled", f"{len(self.filled)} of {total} parameters"),
         ]
         changes = [f"{n} {old} -> {new}" for n, (old, new) in self.resized.items()]
-        rows += [("resized", text) for text in _few(changes)]
+        rows += [("resized", text) for text in some(changes, SHOWN, separator="\n").splitlines()]
         for title, names in (("unfilled", self.unfilled), ("left aside", self.left)):
             for why in dict.fromkeys(names.values()):
                 group = [name for name, reason in names.items() if reason == why]
-                rows.append((title, f"{len(group)}, {why}: {', '.join(_few(group))}"))
+                rows.append((title, f"{len(group)}, {why}: {some(group, SHOWN)}"))
         return rows
 
     def __str__(self) -> str:
@@ -59,11 +61,6 @@ class LoadReport:
             style = "bold yellow" if what == "unfilled" else "bold"
             table.add_row(f"[{style}]{what}[/]", escape(which))
         yield table
-
-
-def _few(items: list[str]) -> list[str]:
-    more = [f"and {len(items) - SHOWN} more"] if len(items) > SHOWN else []
-    return items[:SHOWN] + more
 
 
 def place(layout: str, prefix: str) -> str:

@@ -18,7 +18,7 @@ from ..checkpoint.converting import Conversion, convert
 from ..checkpoint.from_config import build_encoder
 from ..checkpoint.layouts import LAYOUTS
 from ..checkpoint.preprocessing import Preprocessing, of_config, of_preset
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, some
 from ..registry import MODELS
 from .config import read_config
 from .model_info import parse_setting
@@ -121,8 +121,7 @@ def show(done: Conversion, target: str, preprocessing: Preprocessing | None) -> 
         rows.append(("note", "mmengine's own loaders read .pth alone"))
     for why in dict.fromkeys(found.left.values()):
         names = [n for n, reason in found.left.items() if reason == why]
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        rows.append(("left aside", f"{len(names)}, {why}: {', '.join(names[:SHOWN])}{more}"))
+        rows.append(("left aside", f"{len(names)}, {why}: {some(names, SHOWN)}"))
     for what, which in rows:
         table.add_row(what, escape(which))
     console.print(table)

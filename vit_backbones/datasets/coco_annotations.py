@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import UserError
-from .coco_classes import Orders, check_classes, check_order, listed
+from ..errors import UserError, some
+from .coco_classes import Orders, check_classes, check_order
 
 KEYS = dict(images=("id", "file_name", "width", "height"), categories=("id", "name"))
 BOX_KEYS = ("id", "image_id", "category_id", "bbox", "area")
@@ -125,7 +125,7 @@ def _check_entries(content: Mapping, key: str, needed: Sequence[str], file: str)
     """``content[key]`` must be a list of objects that have the ``needed`` keys."""
     if key not in content:
         raise UserError(
-            f"{file} is no COCO annotation file: it has no '{key}', only {listed(list(content))}"
+            f"{file} is no COCO annotation file: it has no '{key}', only {some(content, 6)}"
         )
     entries = content[key]
     if not isinstance(entries, list) or (not entries and key != "annotations"):
@@ -239,10 +239,10 @@ def _refuse(broken: list[tuple[dict, str]], key: str, total: int, file: str) -> 
     """Raise a UserError that lists the ``broken`` entries, if there are any."""
     if not broken:
         return
-    lines = [f"\n  {_name(entry, key)}: {what}" for entry, what in broken[:SHOWN]]
-    more = f"\n  and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    lines = (f"{_name(entry, key)}: {what}" for entry, what in broken)
+    first = some(lines, SHOWN, separator="\n  ")
     raise UserError(
-        f"{file}: {len(broken)} of {total} {key} are broken:{''.join(lines)}{more}\n"
+        f"{file}: {len(broken)} of {total} {key} are broken:\n  {first}\n"
         "Correct them in the file, or take them out of it."
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
-from ..errors import UserError
+from ..errors import UserError, some
 
+SHOWN = 6  # classes
 Orders = dict[frozenset[str], tuple[list[str], str]]  # classes: order, in which file
 
 
@@ -24,7 +25,7 @@ def check_classes(classes: Sequence[str], names: Sequence[str], file: str) -> No
     if missing:
         raise UserError(
             f"{file} lacks {len(missing)} of the data set's {len(classes)} classes: "
-            f"{listed(missing)}. It has {len(names)}: {listed(names)}.\n"
+            f"{some(missing, SHOWN)}. It has {len(names)}: {some(names, SHOWN)}.\n"
             "Give the data sets of the config the file's own, with metainfo=dict(classes=(...)), "
             "and the model's heads their number as num_classes"
         )
@@ -45,23 +46,16 @@ def check_order(classes: Sequence[str], names: Sequence[str], file: str, orders:
     before, there = orders.setdefault(frozenset(classes), (order, file))
     if before != order:
         raise UserError(
-            f"{file} has the classes in another order ({listed(order)}) than {there} "
-            f"({listed(before)}). mmdet labels in a file's order, so each would have another label "
-            "in the two, and no prediction would count. Put the 'categories' of one into the "
+            f"{file} has the classes in another order ({some(order, SHOWN)}) than {there} "
+            f"({some(before, SHOWN)}). mmdet labels in a file's order, so each would have another "
+            "label in the two, and no prediction would count. Put the 'categories' of one into the "
             "other's order; their ids may stay"
         )
     if order != list(classes):
         print_log(
-            f"{file} has the classes in another order ({listed(order)}) than the data set "
-            f"({listed(classes)}); mmdet labels in the file's order, so names in pictures and "
+            f"{file} has the classes in another order ({some(order, SHOWN)}) than the data set "
+            f"({some(classes, SHOWN)}); mmdet labels in the file's order, so names in pictures and "
             "tables will be wrong. Put the classes in metainfo into the file's order",
             logger="current",
             level=30,
         )
-
-
-def listed(names: Iterable, at_most: int = 6) -> str:
-    """The first names, and how many more there are."""
-    names = [str(name) for name in names]
-    more = f", ... ({len(names) - at_most} more)" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

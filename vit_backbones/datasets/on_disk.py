@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, some
 from ..registry import type_name
 
 PARTS = ("train", "val", "test")
@@ -194,9 +194,8 @@ def _message(name: str, root: str, paths: list[Path]) -> str:
         layout = ""
     lines = [f"{name} is not in {folder}" + ("" if folder.is_dir() else " (no such folder)")]
     if folder.is_dir() or not layout:
-        shown = [os.path.relpath(path, root or ".") for path in paths[:4]]
-        more = f" and {len(paths) - len(shown)} more" if len(paths) > len(shown) else ""
-        lines.append(f"  missing:  {', '.join(shown)}{more}")
+        missing = [os.path.relpath(path, root or ".") for path in paths]
+        lines.append(f"  missing:  {some(missing, 4)}")
     if layout:
         lines.append("  expected: " + layout.replace("\n", "\n" + " " * 12))
     lines.append("Set the folder with --data-root FOLDER.")

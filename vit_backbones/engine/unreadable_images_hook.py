@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import Dataset
 
-from ..errors import UserError
+from ..errors import UserError, some
 from ..registry import HOOKS
 
 GIVE_UP_AFTER = 100  # unreadable images in a row: then it isn't the images
@@ -187,6 +187,6 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def listing(unreadable: dict[str, str], notes: Path, at_most: int = 10) -> str:
-    lines = [f"\n  {path}: {reason}" for path, reason in sorted(unreadable.items())]
-    more = f"\n  and {len(lines) - at_most} more" if len(lines) > at_most else ""
-    return "".join(lines[:at_most]) + f"{more}\nAll are listed in {notes}."
+    lines = (f"{path}: {reason}" for path, reason in sorted(unreadable.items()))
+    first = some(lines, at_most, separator="\n  ")
+    return f"\n  {first}\nAll are listed in {notes}."
