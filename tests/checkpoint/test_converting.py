@@ -271,6 +271,63 @@ def test_timm_pads_maps_in_another_way(tmp_path) -> None:
         write(encoder, tmp_path / "file.pth", "timm")
 
 
+@pytest.mark.parametrize(
+    ("target", "name", "settings", "reason"),
+    [
+        ("torchvision", "swin_t", dict(qkv_bias=False), "no biases"),
+        ("torchvision", "swin_t", dict(pad_small_map=True, img_size=32), "never shifted"),
+        ("torchvision", "swinv2_t", dict(img_size=24), "smaller than its windows"),
+        ("torchvision", "mvit_b16", dict(norm_eps=1e-2), "epsilon"),
+        *[
+            (target, name, dict(img_size=(32, 16)), "8x4, with windows of 4")
+            for target in ("timm", "torchvision")
+            for name in ("swin_t", "swinv2_t")
+        ],
+        ("huggingface", "swinv2_t", dict(img_size=(32, 16)), "8x4, with windows of 4"),
+        ("timm", "swinv2_t", dict(img_size=36), "9x9, no multiple of its windows"),
+        ("huggingface", "swinv2_t", dict(img_size=36), "does not halve evenly"),
+        ("huggingface", "swinv2_t", dict(use_abs_pos_embed=True), "a position more"),
+        ("mmdet", "swin_t", dict(use_abs_pos_embed=True), "absolute positions"),
+        ("mmpretrain", "swin_t", dict(img_size=24), "smaller than its windows"),
+        *[
+            (target, "mvitv2_t", settings, reason)
+            for target in ("timm", "mmpretrain")
+            for settings, reason in (
+                (dict(img_size=60), "does not halve evenly"),
+                (dict(img_size=(64, 96)), "square"),
+                (dict(pool_kernel=None), "without kernels"),
+            )
+        ],
+        ("mmpretrain", "mvitv2_t", dict(rel_pos=False), "no relative positions"),
+    ],
+    ids=str,
+)
+def test_what_a_library_would_compute_in_another_way(
+    target, name, settings, reason, tmp_path
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        write(tiny(name, **settings), tmp_path / "file.pth", target)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("target", "settings"),
+    [
+        ("timm", dict(window_size=8, img_size=32)),  # the windows of both stages shrink
+        ("huggingface", dict(window_size=8, img_size=32)),
+        ("mmpretrain", dict(window_size=8, img_size=32)),
+        ("timm", dict(pretrained_window_sizes=3)),
+        ("huggingface", dict(pretrained_window_sizes=3)),
+    ],
+    ids=str,
+)
+def test_windows_of_version_2(target, settings, tmp_path) -> None:
+    encoder = tiny("swinv2_t", **settings)
+    images = images_for(encoder)
+    done = write(encoder, tmp_path / ("folder" if target == "huggingface" else "file.pth"), target)
+    assert_same_features(encoder, run(done.code, images), images)
+
+
 def test_the_input_is_never_replaced(tmp_path) -> None:
     path = tmp_path / "file.pth"
     torch.save(tiny("vit_b16").state_dict(), path)

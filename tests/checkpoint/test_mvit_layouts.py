@@ -91,10 +91,53 @@ def test_torchvision_of_one_frame(tmp_path) -> None:
     assert_same_outputs(model, lambda x: (peer(x[:, :, None]),))
 
 
+def version1() -> MViT:
+    return MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64)
+
+
+def slowfast(encoder: MViT) -> dict:
+    """Queries, keys and values apart, kernels of one frame."""
+    state = {}
+    for name, tensor in encoder.state_dict().items():
+        if ".attn.qkv." in name:
+            parts = zip("qkv", tensor.chunk(3))
+            state |= {name.replace("qkv", part): chunk for part, chunk in parts}
+        else:
+            state[name] = tensor[:, :, None] if ".pool_" in name else tensor
+    return state
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_pytorchvideo(joint) -> None:
+    encoder, back = randomize(version1()), version1()
+    state = {}
+    for name, tensor in (encoder.state_dict() if joint else slowfast(encoder)).items():
+        if name.startswith(("cls_token", "pos_embed")):
+            name = f"cls_positional_encoding.{name}"
+        name = name.replace("patch_embed.proj", "patch_embed.patch_model")
+        state[f"norm_embed.{name[5:]}" if name.startswith("norm.") else name] = tensor
+    report = load_checkpoint(back, {"model_state": {**state, "head.proj.weight": torch.ones(3)}})
+    assert not report.unfilled and list(report.left) == ["head.proj.weight"]
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor)
+
+
+def test_a_norm_of_the_patches_is_foreign() -> None:
+    state = slowfast(version1())
+    load_checkpoint(version1(), state)
+    with pytest.raises(UserError, match=r"parts like norm_stem\.weight"):
+        load_checkpoint(version1(), {**state, "norm_stem.weight": torch.ones(16)})
+
+
 def test_models_of_video_are_refused() -> None:
-    model = MViT("mvit_b16", embed_dims=16, depths=(1, 2, 2, 1), img_size=64)
     with pytest.raises(UserError, match="a model of video"):
-        load_checkpoint(model, torchvision_v1(frames=4).state_dict())
+        load_checkpoint(version1(), torchvision_v1(frames=4).state_dict())
+    kinetics = MViT("mvitv2_t", **TINY)
+    state = {n: t[:, :, None] if ".pool_" in n else t for n, t in kinetics.state_dict().items()}
+    state["patch_embed.proj.weight"] = torch.zeros(16, 3, 3, 7, 7)
+    state["blocks.0.attn.rel_pos_t"] = torch.zeros(15, 16)
+    with pytest.raises(UserError, match="a model of video"):
+        load_checkpoint(kinetics, state)
 
 
 def authors_detector(encoder: MViT) -> dict:

@@ -8,6 +8,8 @@ import json
 import os
 import pickle
 import resource
+import sys
+import types
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -107,6 +109,26 @@ def test_arrays_of_other_byte_order_and_layout(tmp_path) -> None:
 )
 def test_wrappers_are_opened_the_average_first(wrap, tmp_path) -> None:
     torch.save(wrap(WEIGHTS), tmp_path / "a.pth")
+    assert_same(read_state_dict(tmp_path / "a.pth"))
+
+
+class CfgNode(dict):
+    """As yacs's: a dict with attributes."""
+
+    def __init__(self, content):
+        super().__init__(content)
+        self.__dict__["__immutable__"] = True
+
+
+def test_a_config_of_yacs_beside_the_weights(tmp_path, monkeypatch) -> None:
+    """As Swin's and SimMIM's authors save it; yacs need not be there."""
+    with monkeypatch.context() as patch:
+        module = types.ModuleType("yacs.config")
+        module.CfgNode = CfgNode
+        patch.setitem(sys.modules, "yacs.config", module)
+        patch.setattr(CfgNode, "__module__", "yacs.config")
+        config = CfgNode({"MODEL": CfgNode({"TYPE": "swin"}), "EPOCHS": 300})
+        torch.save({"model": WEIGHTS, "config": config, "epoch": 1}, tmp_path / "a.pth")
     assert_same(read_state_dict(tmp_path / "a.pth"))
 
 

@@ -35,10 +35,10 @@ def tiny(name: str, **settings) -> nn.Module:
     return build_backbone(name, **{**TINY[name], **settings})
 
 
-def zeros(name: str) -> nn.Module:
+def zeros(name: str, **settings) -> nn.Module:
     """Of real size, without the time that random numbers take."""
     with torch.device("meta"):
-        model = build_backbone(name)
+        model = build_backbone(name, **settings)
     model.to_empty(device="cpu")
     for tensor in model.state_dict().values():
         tensor.zero_()
@@ -247,6 +247,28 @@ def test_another_network_around_the_same_names() -> None:
         tiny("vit_b16"), {**mm, "layers.1.gamma_1": torch.zeros(32)}, strict=False
     )
     assert report.left["layers.1.gamma_1"] == "the model has no such part"
+
+
+@pytest.mark.parametrize("name", ["last_norm.weight", "spm.stem.0.weight", "interactions.0.ls"])
+def test_parts_outside_of_the_blocks(name) -> None:
+    """ViTPose's final norm, ViT-Adapter's modules: not a plain ViT's output without them."""
+    model = tiny("vit_b16", final_norm=False)
+    state = weights("vit_b16", final_norm=False)
+    refuse(model, {**state, name: torch.zeros(32)}, f"parts like {name}")
+
+
+def test_heads_of_moco() -> None:
+    """MoCo v3's ViT-S has 12, DeiT's of the same names and shapes 6."""
+    state = zeros("vit_s16", depth=1).state_dict()
+    file = {
+        f"module.{part}.{n}": t
+        for part in ("base_encoder", "momentum_encoder")
+        for n, t in state.items()
+    }
+    refuse(zeros("vit_s16", depth=1), file, "12 heads", "num_heads=12")
+    load_checkpoint(zeros("vit_s16", depth=1, num_heads=12), file, quiet=True)
+    load_checkpoint(zeros("vit_s16", depth=1), {f"module.{n}": t for n, t in state.items()})
+    assert not find_encoder(file).encoders
 
 
 def test_a_hybrid_is_no_vit() -> None:

@@ -115,6 +115,12 @@ class MViTArch:
         return -(-height // self.patch_stride), -(-width // self.patch_stride)
 
     @property
+    def grids(self) -> list[tuple[int, int]]:
+        """(h, w) of each stage's map for an image of ``img_size``."""
+        h, w = self.grid
+        return [(-(-h // 2**i), -(-w // 2**i)) for i in range(len(self.depths))]
+
+    @property
     def interpolation(self) -> PosInterpolation:
         return PosInterpolation(**self.pos_interpolation)
 

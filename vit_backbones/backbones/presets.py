@@ -241,8 +241,8 @@ _add(
     },
 )
 
-# Windows are those of the first published training. Others are settings: Swin, window_size=12 at
-# 384x384. v2: 16 at 256x256; from L's pre-training at 192x192, with
+# Windows and sizes are those of the first published training. Others are settings: Swin,
+# window_size=12 at 384x384. v2: 16 at 256x256; from L's pre-training at 192x192, with
 # pretrained_window_sizes=(12, 12, 12, 6), 16 at 256x256 and 24 at 384x384.
 _SWIN = dict(
     t=dict(embed_dims=96, depths=(2, 2, 6, 2)),
@@ -250,6 +250,7 @@ _SWIN = dict(
     b=dict(embed_dims=128, depths=(2, 2, 18, 2)),
     l=dict(embed_dims=192, depths=(2, 2, 18, 2)),
 )
+_V2 = dict(window_size=8, img_size=256)
 _add(
     "SwinTransformer",
     "Swin, Liu et al. 2021 (arXiv:2103.14030)",
@@ -264,10 +265,10 @@ _add(
     "SwinTransformer",
     "Swin v2, Liu et al. 2022 (arXiv:2111.09883)",
     {
-        "swinv2_t": (27.58, {**_SWIN["t"], "window_size": 8}),
-        "swinv2_s": (48.96, {**_SWIN["s"], "window_size": 8}),
-        "swinv2_b": (86.89, {**_SWIN["b"], "window_size": 8}),
-        "swinv2_l": (195.20, {**_SWIN["l"], "window_size": 12}),
+        "swinv2_t": (27.58, {**_SWIN["t"], **_V2}),
+        "swinv2_s": (48.96, {**_SWIN["s"], **_V2}),
+        "swinv2_b": (86.89, {**_SWIN["b"], **_V2}),
+        "swinv2_l": (195.20, {**_SWIN["l"], "window_size": 12, "img_size": 192}),
     },
     version=2,
 )

@@ -19,6 +19,7 @@ from .layouts.vit import class_positions
 from .reading import check_finite
 from .recognition import DISPENSABLE, KERNEL
 from .resizing import check_patch_kernel
+from .swin_windows import Windows
 
 # In every block of every type
 BLOCK_PARTS = tuple(
@@ -28,16 +29,24 @@ BLOCK_PARTS = tuple(
 )
 
 
-def guess_encoders(model_type: str, native: Mapping[str, Tensor]) -> dict[str, Backbone]:
+def guess_encoders(
+    model_type: str, native: Mapping[str, Tensor], windows: Windows | None = None
+) -> dict[str, Backbone]:
     """The presets that the weights may be, without memory, for the sizes that the weights have.
 
     They are several where the same parameters serve several recipes; none where a parameter has
     another shape than in every preset.
+
+    Args:
+        windows: Swin v2's, where the file tells them; its parameters don't.
     """
     encoders = {}
     for name in likeliest_presets(model_type, native):
+        sizes = _sizes(model_type, name, native)
+        if windows is not None and get_preset(name).settings.get("version") == 2:
+            sizes |= windows.settings
         with torch.device("meta"):
-            encoder = build_backbone(name, **_sizes(model_type, name, native))
+            encoder = build_backbone(name, **sizes)
         own = encoder.state_dict()
         if all(
             n in own and own[n].numel() == t.numel()

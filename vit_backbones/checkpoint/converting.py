@@ -167,9 +167,9 @@ def write_huggingface_folder(
     config = huggingface_config(encoder)
     state = dict(state)
     for end in ("weight", "bias"):  # AutoModel has the last norm alone, SwinBackbone all
-        norms = sorted(n for n in state if n.startswith("hidden_states_norms.") and n.endswith(end))
-        if norms:
-            state[f"layernorm.{end}"] = state[norms[-1]]
+        last = f"hidden_states_norms.stage{len(getattr(encoder.arch, 'depths', ()))}.{end}"
+        if last in state:
+            state[f"layernorm.{end}"] = state[last]
     dtypes = {str(t.dtype).removeprefix("torch.") for t in state.values()}
     if "key_bias" in config:
         config["key_bias"] = any(n.endswith("k_proj.bias") for n in state)  # not where it is zero
@@ -200,7 +200,7 @@ def _choose(found: Found) -> tuple[Backbone, str]:
     if not found.encoders:
         raise UserError(
             f"{found.source} is {found.description}. Names and shapes don't tell its number of "
-            "heads and the like, which config.json holds: give --config or --arch"
+            "heads, windows and the like, which config.json holds: give --config or --arch"
         )
     ways = {}
     for name, encoder in found.encoders.items():

@@ -20,6 +20,9 @@ WITHOUT = {
     "blocks.*.ls1.gamma": "layer_scale_init=None",
     "blocks.*.ls2.gamma": "layer_scale_init=None",
     "blocks.*.attn.qkv.bias": "qkv_bias=False",
+    "layers.*.blocks.*.attn.qkv.bias": "qkv_bias=False",
+    "layers.*.blocks.*.attn.q_bias": "qkv_bias=False",
+    "layers.*.blocks.*.attn.v_bias": "qkv_bias=False",
     "reg_token": "num_registers=0",
     "cls_token": "cls_token=False",
     "absolute_pos_embed": "use_abs_pos_embed=False",
@@ -32,6 +35,7 @@ WITH = {
     "blocks.*.attn.k_norm.*": "qk_norm=True",
     "norm_pre.*": "pre_norm=True",
     "reg_token": "num_registers of the file",
+    "absolute_pos_embed": "use_abs_pos_embed=True",
 }
 # What the first bring with them, an encoder with the others doesn't have.
 INSTEAD = {"fc_norm.weight": "norm.*", "norm_pre.weight": "patch_embed.proj.bias"}

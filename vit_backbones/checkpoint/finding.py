@@ -19,6 +19,7 @@ from .reading import read_source
 from .recognition import identify, type_of
 from .refusals import of_foreign_parts
 from .report import place
+from .swin_windows import windows_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Found:
         type: Class of the encoder.
         native: The weights by our names.
         left: Names that are not the encoder's, and why they are left aside.
-        encoders: What it may be: preset -> encoder, without memory; or 'arch' -> the given one.
+        encoders: What it may be: preset -> encoder, without memory; or 'arch' -> the given one;
+            none where names and shapes don't tell, as Swin v2's windows.
     """
 
     source: str
@@ -91,7 +93,11 @@ def find_encoder(
     left |= {n: "not part of the encoder" for n in weights if n not in native}
     check_whole(reading.type, native, name)
     layout = place(reading.layout.name, reading.prefix)
-    return Found(name, layout, reading.type, native, left, guess_encoders(reading.type, native))
+    windows = windows_of(reading, state)
+    windows_lack = windows is None and any(n.endswith("attn.logit_scale") for n in native)
+    told = reading.heads is None and not windows_lack
+    encoders = guess_encoders(reading.type, native, windows) if told else {}
+    return Found(name, layout, reading.type, native, left, encoders)
 
 
 def _name_only_norm(native: StateDict) -> StateDict:

@@ -12,14 +12,20 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..layers.relative_bias import window_of
+from ..layers.relative_bias import resize_bias_table, window_of
 from .layouts import NAMES, Layout, StateDict
 from .layouts.layout import matches
 from .reading import check_finite, read_source
 from .recognition import DISPENSABLE, KERNEL, Reading, read_as, type_of
 from .refusals import Misfit, of_another_model, of_no_known_layout
 from .report import LoadReport
-from .resizing import check_patch_kernel, resize_input_channels, resize_patch_kernel
+from .resizing import (
+    check_patch_kernel,
+    put_in_middle,
+    resize_input_channels,
+    resize_patch_kernel,
+)
+from .swin_windows import check_units, windows_of
 
 if TYPE_CHECKING:
     from ..backbones.base import Backbone
@@ -80,6 +86,13 @@ def load_checkpoint(
     report.left = _left_aside(reading, inside, unused)
     report.left |= dict.fromkeys(outside, "not part of the encoder")
 
+    if strict and (windows := windows_of(reading, inside)) is not None:
+        check_units(windows, model.arch, name)
+    if strict and reading.heads not in (None, model.arch.heads):
+        raise UserError(
+            f"{name} looks like MoCo v3's ViT-S, which has {reading.heads} heads, and the model "
+            f"has {model.arch.heads}. Build it with num_heads={reading.heads}"
+        )
     missing = [n for n in report.unfilled if not model.may_start_new(n)]
     foreign = [n for n in unused if reading.is_foreign(n)]
     surplus = [n for n in unused if matches(NAMES[kind], n) and not matches(DISPENSABLE, n)]
@@ -120,14 +133,18 @@ def _fit(model: Backbone, native: StateDict, layout: Layout) -> tuple[StateDict,
         _, channels, *size = own[KERNEL].shape
         kernel = resize_input_channels(native[KERNEL], channels)
         candidates[KERNEL] = resize_patch_kernel(kernel, (size[0], size[1]))
+    largest = max((window_of(t) for n, t in native.items() if n.endswith(BIAS_TABLE)), default=0)
     for name, tensor in native.items():
         if name in own and tensor.ndim < own[name].ndim and tensor.numel() == own[name].numel():
             candidates[name] = tensor.reshape(own[name].shape)
         elif name == "pos_embed" and tensor.ndim == 2:
             candidates[name] = tensor[None]
-        elif name in own and name.endswith(BIAS_TABLE) and layout.resize_bias_table is not None:
+        elif name in own and name.endswith(BIAS_TABLE):
             window = window_of(own[name])
-            candidates[name] = layout.resize_bias_table(tensor, window)
+            resized = (layout.resize_bias_table or resize_bias_table)(tensor, window)
+            if window_of(tensor) < largest == window:  # it shrank to the map, as the model's will
+                resized = put_in_middle(tensor, resized)
+            candidates[name] = resized
     empty = _without_memory(model)
     try:
         unused = empty.load_state_dict(candidates, strict=False, assign=True).unexpected_keys

@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,14 @@ def _read_zip(path: Path) -> Any:
     return _read_torch(path)
 
 
+# What authors save with the weights: the command line (DeiT, MAE, DINO); the config (Swin, SimMIM),
+# a dict with attributes, which becomes a plain one
+_SETTINGS = [argparse.Namespace, (OrderedDict, "yacs.config.CfgNode")]
+
+
 def _read_torch(path: Path) -> Any:
     try:
-        # Namespace: the command line that the authors of DeiT, MAE and DINO save with the weights
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(_SETTINGS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\S+)", str(error)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,15 @@ class Reading:
     def is_foreign(self, name: str) -> bool:
         return self.layout.is_inside(name) and not matches(NAMES[self.type], name)
 
+    @property
+    def heads(self) -> int | None:
+        """How many heads its ViT has, where that is not one for 64 channels, and only its project
+        tells: MoCo v3's ViT-S (Chen et al. 2021)."""
+        kernel = self.native.get(KERNEL)
+        moco = {"base_encoder", "momentum_encoder"} & {*self.prefix.split(".")}
+        small = self.type == "VisionTransformer" and kernel is not None and len(kernel) == 384
+        return 12 if moco and small else None
+
     def translate(self, state: Mapping[str, Tensor]) -> StateDict:
         """The weights themselves, by our names."""
         return self.layout.to_native(_inside(state, self.prefix))
@@ -55,7 +65,7 @@ def read_as(model_type: str, own: Mapping[str, Tensor], state: StateDict) -> Rea
     def score(reading: Reading) -> tuple:
         found = own.keys() & reading.native.keys()
         same = sum(own[name].shape == reading.native[name].shape for name in found)
-        averaged = any(word in reading.prefix for word in ("teacher", "ema", "target"))
+        averaged = bool({"teacher", "ema", "target"} & {*re.split(r"[._/]", reading.prefix)})
         return len(found), same, averaged, -len(reading.native)
 
     readings = list(_readings(model_type, state))

@@ -64,6 +64,8 @@ def of_another_model(
     Args:
         state, native: The file's tensors by its names, and by ours.
     """
+    if any(tensor.ndim == 5 for tensor in native.values()):
+        return f"{source} is a model of video; these encoders are of images"
     found = identify(state)
     if found.type != kind:
         return of_no_known_layout(kind, state, source)
@@ -94,9 +96,7 @@ def of_another_model(
     known = [name for name in native if matches(NAMES[kind], name)]
     file, encoder = describe(kind, found.native), describe(kind, own)
     settings = [] if both or foreign else settings_for(own, known, missing)
-    if any(tensor.ndim == 5 for tensor in native.values()):
-        advice = "The file is a model of video; these encoders are of images."
-    elif foreign:
+    if foreign:
         advice = f"{of_foreign_parts(foreign)}."
     elif quantized:
         advice = "The weights are quantized: take the file with those in float32 or half precision."

@@ -58,6 +58,15 @@ def resize_input_channels(kernel: Tensor, channels: int) -> Tensor:
     return repeated * (old / channels)
 
 
+def put_in_middle(table: Tensor, larger: Tensor) -> Tensor:
+    """A table of position biases as the smallest offsets of a larger window's table."""
+    inner, outer = math.isqrt(len(table)), math.isqrt(len(larger))
+    result = larger.reshape(outer, outer, -1).clone()
+    middle = slice((outer - inner) // 2, (outer + inner) // 2)
+    result[middle, middle] = table.reshape(inner, inner, -1)
+    return result.flatten(0, 1)
+
+
 def resize_bias_table_geometrically(table: Tensor, window: int) -> Tensor:
     """A table of position biases ((2 * old - 1) ** 2, heads) for windows of another side, as BEiT's
     authors and timm do it.

@@ -119,6 +119,11 @@ def show(done: Conversion, target: str, preprocessing: Preprocessing | None) -> 
         rows.append(("note", "the run fed it blue first; transformers' images are RGB"))
     if target in ("mmpretrain", "mmdet") and done.path.suffix == ".safetensors":
         rows.append(("note", "mmengine's own loaders read .pth alone"))
+    if target == "mmdet" and found.encoder is not None and not found.encoder.arch.pad_small_map:
+        why = "maps no larger than the windows are shifted there, as with pad_small_map=True"
+        rows.append(("note", why))
+    if done.code is None:
+        rows.append(("note", "its settings (windows, heads) are not known: say them with --arch"))
     for why in dict.fromkeys(found.left.values()):
         names = [n for n, reason in found.left.items() if reason == why]
         rows.append(("left aside", f"{len(names)}, {why}: {some(names, SHOWN)}"))

@@ -48,16 +48,21 @@ def _drop_frames(state: StateDict) -> StateDict:
 
 
 def _decode_authors(state: StateDict) -> StateDict:
-    """SlowFast's kernels of video for one frame; detectron2's names of the output norms."""
+    """SlowFast's kernels of video for one frame; detectron2's names of the output norms;
+    pytorchvideo's of what is not in the blocks."""
     state = rename(state, r"scale(\d)_norm\.", lambda m: f"norm{int(m[1]) - 2}.")
+    state = rename(state, r"patch_embed\.patch_model\.", "patch_embed.proj.")
+    state = rename(state, r"cls_positional_encoding\.", "")
+    state = rename(state, r"norm_embed\.", "norm.")
     return rename(_drop_frames(state), f"norm{_count_stages(state) - 1}\\.", "norm.")
 
 
 MVIT = Layout(
     "MViT's authors",
-    ("patch_embed.proj.weight", "blocks.*.attn.qkv.weight"),
+    ("patch_embed.proj.weight", "patch_embed.patch_model.weight", "blocks.*.attn.qkv.weight"),
     names={name: name for name in MVIT_NAMES},
     aliases=[("blocks.*.attn.qkv.*", tuple(f"blocks.*.attn.{part}.*" for part in "qkv"))],
+    foreign=("norm_stem.",),  # SlowFast's NORM_STEM
     decode=_decode_authors,
 )
 

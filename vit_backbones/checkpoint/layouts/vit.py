@@ -19,8 +19,14 @@ VIT_NAMES = (
     "patch_embed.proj.*",
     "norm_pre.*",
     "blocks.*.norm1.*",
-    "blocks.*.attn.*",
-    "blocks.*.attn.*.*",
+    "blocks.*.attn.qkv.*",
+    "blocks.*.attn.q_norm.*",
+    "blocks.*.attn.k_norm.*",
+    "blocks.*.attn.rel_pos_h",
+    "blocks.*.attn.rel_pos_w",
+    "blocks.*.attn.key_projection",
+    "blocks.*.attn.value_projection",
+    "blocks.*.attn.proj.*",
     "blocks.*.ls1.gamma",
     "blocks.*.norm2.*",
     "blocks.*.mlp.fc1.*",
@@ -82,6 +88,10 @@ def _decode_timm(state: StateDict) -> StateDict:
         del state[name]
         bias = name.removesuffix("_mask")
         state[bias] = without_key_bias(state[bias])
+    if any(name.startswith("fpn1.") for name in state):
+        # ViTAE's ViTDet takes relative positions of queries that are already scaled
+        for name in [n for n in state if n.endswith(("attn.rel_pos_h", "attn.rel_pos_w"))]:
+            state[name] = state[name] * state[name].shape[-1] ** -0.5
     for name in [n for n in state if n.endswith(".gamma_1")]:
         # timm leaves DINOv3's biases out where they are zero
         attn = name.replace("gamma_1", "attn.")
@@ -122,8 +132,12 @@ TIMM = Layout(
         ),
     ],
     ignored=["mask_token", "rope_embed.periods"],
-    # relative positions that all blocks share (BEiT, timm's), learnt rotary frequencies
-    foreign=("rel_pos_bias.", "shared_rel_pos.", "rope.freqs"),
+    # relative positions that all blocks share (BEiT, timm's), learnt rotary frequencies, ViTPose's
+    # final norm (its class position is added to all), ViT-Adapter's
+    foreign=(
+        *("rel_pos_bias.", "shared_rel_pos.", "rope.freqs", "last_norm."),
+        *("spm.", "interactions."),
+    ),
     decode=_decode_timm,
     encode=_encode_timm,
     rotary=False,

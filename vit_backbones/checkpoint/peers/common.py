@@ -55,20 +55,62 @@ def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
 
 
 def check_windows(target: str, encoder: Backbone) -> None:
-    """Raise a UserError where a Swin of version 1, at its input size, has maps smaller than their
-    windows: their bias tables have other sizes there, or the maps are padded."""
+    """Raise a UserError where a Swin, at its input size, has maps smaller than their windows: their
+    bias tables have other sizes there, or the maps are padded."""
     arch = encoder.arch
-    if arch.version != 1 or arch.pad_small_map:
-        return
     for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
-        if min(h, w) < window:
-            height, width = to_pair(arch.img_size, "img_size")
+        if min(h, w) < window and not arch.pad_small_map:
             raise refuse(
                 target,
                 encoder,
-                f"at {height}x{width} pixels its map of stage {stage} is {h}x{w}, smaller than its "
-                f"windows of {window}; give a larger img_size, for which it is to be built there",
+                f"{_map_in_words(arch, stage)}, smaller than its windows of {window}; give a "
+                "larger img_size, for which it is to be built there",
             )
+
+
+def check_oblong_maps(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where a Swin, at its input size, has maps of which one side alone is larger
+    than the windows: the authors shift none of these, others those along the longer side."""
+    arch = encoder.arch
+    for stage, (grid, window) in enumerate(zip(arch.grids, arch.windows)):
+        if min(grid) <= window < max(grid) and not arch.pad_small_map and arch.depths[stage] > 1:
+            raise refuse(
+                target,
+                encoder,
+                f"{_map_in_words(arch, stage)}, with windows of {window}, which are shifted in "
+                "another way there; give an img_size whose maps have both sides larger than that",
+            )
+
+
+def check_halves(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where a map of odd sides is halved at the encoder's input size: ours round
+    up, others down."""
+    arch = encoder.arch
+    for stage, (h, w) in enumerate(arch.grids[:-1]):
+        if h % 2 or w % 2:
+            raise refuse(
+                target,
+                encoder,
+                f"{_map_in_words(arch, stage)}, which does not halve evenly; give an img_size "
+                "for which all maps do",
+            )
+
+
+def check_mvit(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where an MViTv2 has what timm and mmpretrain don't build: no pooling
+    kernels, or maps for which their tables of relative positions have other sizes."""
+    arch = encoder.arch
+    if arch.pool_kernel is None:
+        raise refuse(target, encoder, "it pools without kernels")
+    if arch.rel_pos:
+        check_halves(target, encoder)
+        if arch.grids[0][0] != arch.grids[0][1]:
+            raise refuse(target, encoder, "its relative positions are not of square images")
+
+
+def _map_in_words(arch: SwinArch | MViTArch, stage: int) -> str:
+    (height, width), (h, w) = to_pair(arch.img_size, "img_size"), arch.grids[stage]
+    return f"at {height}x{width} pixels its map of stage {stage} is {h}x{w}"
 
 
 def mlp_width(encoder: Backbone) -> int:

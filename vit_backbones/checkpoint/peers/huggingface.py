@@ -8,6 +8,8 @@ from ...backbones.base import Backbone
 from ...backbones.swin_arch import SwinArch
 from ...layers.mlp import swiglu_hidden_dim
 from .common import (
+    check_halves,
+    check_oblong_maps,
     check_one_window,
     check_plain,
     check_windows,
@@ -171,7 +173,13 @@ def _vitdet(encoder: Backbone, shared: Config) -> Config:
 
 def _swin(encoder: Backbone) -> Config:
     arch = encoder.arch
-    check_windows("huggingface", encoder)
+    if arch.version == 1:
+        check_windows("huggingface", encoder)
+    else:
+        check_oblong_maps("huggingface", encoder)
+        check_halves("huggingface", encoder)
+        if arch.use_abs_pos_embed:
+            raise refuse("huggingface", encoder, "its Swin v2 has a position more")
     check_one_window("huggingface", encoder)
     if arch.pad_small_map:
         raise refuse("huggingface", encoder, "it pads small maps (pad_small_map=True)")

@@ -7,7 +7,17 @@ from typing import Any
 from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
-from .common import arguments, check_one_window, is_plain, mlp_width, refuse, square, window_blocks
+from .common import (
+    arguments,
+    check_mvit,
+    check_one_window,
+    check_windows,
+    is_plain,
+    mlp_width,
+    refuse,
+    square,
+    window_blocks,
+)
 
 
 def mmpretrain_code(encoder: Backbone, path: str) -> str:
@@ -23,6 +33,8 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
     if type(encoder).__name__ != "SwinTransformer" or arch.version != 1:
         raise refuse("mmdet", encoder, "its only transformer encoder is Swin, version 1")
     check_one_window("mmdet", encoder)
+    if arch.use_abs_pos_embed:
+        raise refuse("mmdet", encoder, "its Swin does not load absolute positions")
     if arch.mlp_ratio != int(arch.mlp_ratio):
         raise refuse("mmdet", encoder, f"mlp_ratio={arch.mlp_ratio} is no whole number")
     settings = dict(
@@ -30,8 +42,6 @@ def mmdet_code(encoder: Backbone, path: str) -> str:
         **mmdet_swin_settings(arch),
         out_indices=tuple(encoder.out_indices),
     )
-    if arch.use_abs_pos_embed:
-        settings.update(use_abs_pos_embed=True, pretrain_img_size=square(arch.img_size, "img_size"))
     return _code("mmdet", settings, path)
 
 
@@ -155,12 +165,16 @@ def _swin(encoder: Backbone) -> dict[str, Any]:
         raise refuse("mmpretrain", encoder, "its queries, keys and values have no biases")
     if arch.version == 1:
         check_one_window("mmpretrain", encoder)
-    return dict(
+        check_windows("mmpretrain", encoder)
+    settings = dict(
         type="SwinTransformer" if arch.version == 1 else "SwinTransformerV2",
         **mmpretrain_swin_settings(arch),
         img_size=square(arch.img_size, "img_size"),
         out_indices=tuple(encoder.out_indices),
     )
+    if arch.version == 2 and not arch.pad_small_map:  # its windows don't shrink by themselves
+        settings["window_size"] = [min(w, *grid) for w, grid in zip(arch.windows, arch.grids)]
+    return settings
 
 
 def mmpretrain_swin_settings(arch: SwinArch) -> dict[str, Any]:
@@ -192,6 +206,9 @@ def _mvit(encoder: Backbone) -> dict[str, Any]:
         raise refuse("mmpretrain", encoder, "its MViT has no class token")
     if arch.pos_embed != "none":
         raise refuse("mmpretrain", encoder, "its absolute positions have no place there")
+    if not arch.rel_pos:
+        raise refuse("mmpretrain", encoder, "it has no relative positions")
+    check_mvit("mmpretrain", encoder)
     if len(encoder.out_indices) > 1:
         raise refuse("mmpretrain", encoder, "its MViT goes on with the norms of earlier outputs")
     return dict(

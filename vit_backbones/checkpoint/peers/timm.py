@@ -11,6 +11,8 @@ from ...backbones.swin_arch import SwinArch
 from .common import (
     Code,
     arguments,
+    check_mvit,
+    check_oblong_maps,
     check_one_window,
     check_plain,
     check_windows,
@@ -149,8 +151,10 @@ def _sam_code(encoder: Backbone, path: str) -> str:
 
 def _swin(encoder: Backbone) -> Model:
     arch = encoder.arch
-    check_windows("timm", encoder)
+    if arch.version == 1:  # version 2 has nothing of the windows' size, which shrink there, too
+        check_windows("timm", encoder)
     check_one_window("timm", encoder)
+    check_oblong_maps("timm", encoder)
     _check_multiples(encoder)
     settings = dict(
         img_size=square(arch.img_size, "img_size"), **swin_settings(arch), strict_img_size=False
@@ -165,11 +169,8 @@ def _swin(encoder: Backbone) -> Model:
 
 
 def _check_multiples(encoder: Backbone) -> None:
-    """Raise a UserError where maps of version 1 are padded to whole windows: timm shifts before it
-    pads. (Version 2 holds nothing for a size, and is published for images of 32 windows.)"""
+    """Raise a UserError where maps are padded to whole windows: timm shifts before it pads."""
     arch = encoder.arch
-    if arch.version == 2:
-        return
     for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
         if (h % window or w % window) and arch.depths[stage] > 1 and min(h, w) > window:
             raise refuse(
@@ -224,6 +225,7 @@ def _mvit_code(encoder: Backbone, path: str) -> str:
         raise refuse("timm", encoder, "it is no MViTv2 with global attention")
     if arch.pos_embed != "none":
         raise refuse("timm", encoder, "its absolute positions have no place there")
+    check_mvit("timm", encoder)
     size = square(arch.img_size, "img_size")
     return "\n".join(
         [

@@ -13,7 +13,15 @@ from ...backbones.swin_arch import SwinArch
 from ...layers.pooling_attention import Pooling
 from ...layers.relative_bias import log_spaced_offsets, relative_index
 from ..layouts import StateDict
-from .common import arguments, check_plain, check_windows, mlp_width, refuse, square
+from .common import (
+    arguments,
+    check_oblong_maps,
+    check_plain,
+    check_windows,
+    mlp_width,
+    refuse,
+    square,
+)
 
 
 def torchvision_code(encoder: Backbone, path: str) -> str:
@@ -76,6 +84,11 @@ def _vit(encoder: Backbone) -> list[str]:
 def _swin(encoder: Backbone) -> list[str]:
     arch = encoder.arch
     check_windows("torchvision", encoder)
+    check_oblong_maps("torchvision", encoder)
+    if arch.pad_small_map and any(min(g) <= w for g, w in zip(arch.grids, arch.windows)):
+        raise refuse("torchvision", encoder, "windows as large as the map are never shifted there")
+    if not arch.qkv_bias:
+        raise refuse("torchvision", encoder, "its queries, keys and values have no biases")
     if len(set(arch.windows)) > 1 or any(arch.pretrained_windows) or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "it has one window in all stages, and RGB images")
     words = arguments(swin_settings(arch))
@@ -111,6 +124,8 @@ def _mvit(encoder: Backbone) -> list[str]:
         raise refuse(
             "torchvision", encoder, "it is no MViT of version 1, the only one of one frame"
         )
+    if arch.norm_eps != 1e-6:
+        raise refuse("torchvision", encoder, f"its norms' epsilon is {arch.norm_eps}, not 1e-6")
     if arch.mlp_ratio != 4 or arch.in_channels != 3:
         raise refuse("torchvision", encoder, "its MLPs are four times as wide, its images RGB")
 
