@@ -44,6 +44,16 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file", b"one")
+    assert not os.listdir(tmp_path)
+
+
 def test_a_folder_that_cannot_be_is_one_message(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):

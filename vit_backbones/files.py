@@ -6,7 +6,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,7 +51,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(partial, path)
             _sync_folder(path.parent)
-        except OSError:
+        except BaseException:  # Ctrl-C, too
             with suppress(OSError):  # the first error is the one to tell
                 partial.unlink(missing_ok=True)
             raise
@@ -92,6 +95,21 @@ def make_folder(path: str | Path) -> Path:
         reason = error.strerror if file is None else f"{file} is a file"
         raise UserError(f"cannot make the folder {path}: {reason}; choose another one") from error
     return path
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """While this runs SIGTERM ends the process as an exception does, so that it can clean up."""
+    before = signal.getsignal(signal.SIGTERM)
+    in_main = threading.current_thread() is threading.main_thread()  # which alone gets signals
+    if not in_main or before in (None, signal.SIG_IGN):
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -40,6 +42,17 @@ def fail(error: Exception | None) -> Callable[[], None]:
         raise error
 
     return step
+
+
+def end_the_parent() -> Callable[[], None]:
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(100)
+
+
+def test_a_terminated_process_takes_the_other_along() -> None:
+    with pytest.raises(SystemExit):
+        measure_alone(end_the_parent)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("pieces", [1, 2000])

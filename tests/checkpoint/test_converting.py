@@ -279,11 +279,11 @@ def test_timm_pads_maps_in_another_way(tmp_path) -> None:
         ("torchvision", "swinv2_t", dict(img_size=24), "smaller than its windows"),
         ("torchvision", "mvit_b16", dict(norm_eps=1e-2), "epsilon"),
         *[
-            (target, name, dict(img_size=(32, 16)), "8x4, with windows of 4")
+            (target, name, dict(img_size=(64, 32)), "8x4, with windows of 4")
             for target in ("timm", "torchvision")
             for name in ("swin_t", "swinv2_t")
         ],
-        ("huggingface", "swinv2_t", dict(img_size=(32, 16)), "8x4, with windows of 4"),
+        ("huggingface", "swinv2_t", dict(img_size=(64, 32)), "8x4, with windows of 4"),
         ("timm", "swinv2_t", dict(img_size=36), "9x9, no multiple of its windows"),
         ("huggingface", "swinv2_t", dict(img_size=36), "does not halve evenly"),
         ("huggingface", "swinv2_t", dict(use_abs_pos_embed=True), "a position more"),

@@ -125,6 +125,7 @@ def test_a_config_of_yacs_beside_the_weights(tmp_path, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         module = types.ModuleType("yacs.config")
         module.CfgNode = CfgNode
+        patch.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
         patch.setitem(sys.modules, "yacs.config", module)
         patch.setattr(CfgNode, "__module__", "yacs.config")
         config = CfgNode({"MODEL": CfgNode({"TYPE": "swin"}), "EPOCHS": 300})

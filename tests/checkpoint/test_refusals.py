@@ -259,16 +259,13 @@ def test_parts_outside_of_the_blocks(name) -> None:
 
 def test_heads_of_moco() -> None:
     """MoCo v3's ViT-S has 12, DeiT's of the same names and shapes 6."""
-    state = zeros("vit_s16", depth=1).state_dict()
-    file = {
-        f"module.{part}.{n}": t
-        for part in ("base_encoder", "momentum_encoder")
-        for n, t in state.items()
-    }
-    refuse(zeros("vit_s16", depth=1), file, "12 heads", "num_heads=12")
-    load_checkpoint(zeros("vit_s16", depth=1, num_heads=12), file, quiet=True)
-    load_checkpoint(zeros("vit_s16", depth=1), {f"module.{n}": t for n, t in state.items()})
+    model, twelve = zeros("vit_s16"), zeros("vit_s16", num_heads=12)
+    state = model.state_dict()
+    file = {f"module.base_encoder.{n}": t for n, t in state.items()}
+    refuse(model, file, "12 heads", "num_heads=12")
     assert not find_encoder(file).encoders
+    load_checkpoint(twelve, file, quiet=True)
+    load_checkpoint(model, {f"module.{n}": t for n, t in state.items()}, quiet=True)
 
 
 def test_a_hybrid_is_no_vit() -> None:

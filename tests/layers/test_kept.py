@@ -19,8 +19,10 @@ def test_equal_arguments_are_computed_once() -> None:
     assert calls == [3, 4, 5, 3]
 
 
-def test_fake_tensors_are_not_kept() -> None:
+def test_fake_and_functional_tensors_are_not_kept() -> None:
     count = kept(2)(torch.arange)
     with FakeTensorMode():
         assert type(count(3)) is not Tensor
     assert type(count(3)) is Tensor
+    torch.func.functionalize(lambda x: x + count(4))(torch.ones(4))
+    assert not torch._is_functional_tensor(count(4))

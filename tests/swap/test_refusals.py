@@ -52,6 +52,10 @@ def test_arguments_that_do_not_fit(config, encoder, arguments, message):
         ("mmseg::setr/setr_vit-l-mla_8xb1-160k_ade20k-512x512", "MLANeck joins maps of one size"),
         ("mmseg::dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512", "DPTHead takes maps together with"),
         ("mmseg::pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes", "PIDHead takes the three maps"),
+        (
+            "mmseg::bisenetv1/bisenetv1_r18-d32_4xb4-160k_cityscapes-1024x1024",
+            "the decoder takes map 0 .* auxiliary heads alone map 2",
+        ),
         ("mmseg::vpd/vpd_sd_4xb8-25k_nyu-480x480", "only EncoderDecoder and CascadeEncoderDecoder"),
         (
             "mmseg::san/san-vit-b16_coco-stuff164k-640x640",

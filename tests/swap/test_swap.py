@@ -28,6 +28,28 @@ FCN = "mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512"
 RESNET = "mmpretrain::resnet/resnet50_8xb32_in1k"
 
 
+ENCNET = "mmseg::encnet/encnet_r50-d8_4xb4-80k_ade20k-512x512"
+ICNET = "mmseg::icnet/icnet_r50-d8_4xb2-80k_cityscapes-832x832"
+SWIN_384 = "mmpretrain::swin_transformer/swin-base_16xb64_in1k-384px"
+
+
+def test_a_head_that_uses_the_last_of_its_maps_gets_no_other():
+    cfg = swapped(ENCNET, "swin_t")
+    assert cfg.model.backbone.out_indices == (2, 3)  # the auxiliary head takes the first
+    head = cfg.model.decode_head
+    assert (list(head.in_channels), list(head.in_index)) == ([768], [1])
+
+
+def test_strides_that_scaled_branches_round():
+    cfg = swapped(ICNET, "swin_t")
+    assert cfg.model.backbone.out_indices == (1, 2, 3)
+    assert list(cfg.model.neck.in_channels) == [192, 384, 768]
+
+
+def test_a_backbone_for_larger_images_than_usual():
+    assert swapped(SWIN_384, "vit_b16").model.head.in_channels == 768
+
+
 def test_hierarchical_encoder_keeps_neck_and_strides():
     before = read_config(DINO)
     cfg = swapped(DINO, "swin_t")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..files import ended_in_order
 from .rounds import OUT_OF_MEMORY, describe_failure
 
 
@@ -45,15 +46,16 @@ def measure_alone(
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(sender, prepare, args, device), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        result = receiver.recv()
-    except EOFError:
-        result = MemoryError("the process was ended")
-    finally:
-        process.kill()  # it has said all; or we were interrupted
-        process.join()
+    with ended_in_order():
+        process.start()
+        sender.close()
+        try:
+            result = receiver.recv()
+        except EOFError:
+            result = MemoryError("the process was ended")
+        finally:
+            process.kill()  # it has said all; or we were interrupted
+            process.join()
     if isinstance(result, Exception):
         raise result
     return result

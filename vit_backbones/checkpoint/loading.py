@@ -88,7 +88,7 @@ def load_checkpoint(
 
     if strict and (windows := windows_of(reading, inside)) is not None:
         check_units(windows, model.arch, name)
-    if strict and reading.heads not in (None, model.arch.heads):
+    if strict and reading.heads is not None and reading.heads != model.arch.heads:
         raise UserError(
             f"{name} looks like MoCo v3's ViT-S, which has {reading.heads} heads, and the model "
             f"has {model.arch.heads}. Build it with num_heads={reading.heads}"

@@ -48,8 +48,8 @@ class Reading:
         tells: MoCo v3's ViT-S (Chen et al. 2021)."""
         kernel = self.native.get(KERNEL)
         moco = {"base_encoder", "momentum_encoder"} & {*self.prefix.split(".")}
-        small = self.type == "VisionTransformer" and kernel is not None and len(kernel) == 384
-        return 12 if moco and small else None
+        small = kernel is not None and kernel.shape[:1] == (384,)
+        return 12 if self.type == "VisionTransformer" and moco and small else None
 
     def translate(self, state: Mapping[str, Tensor]) -> StateDict:
         """The weights themselves, by our names."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import signal
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import PARTIAL_SUFFIX, explained, make_folder, write_atomically
+from ..files import PARTIAL_SUFFIX, ended_in_order, explained, make_folder, write_atomically
 
 SUFFIXES = (".pth", ".safetensors")
 
@@ -67,7 +64,8 @@ def write_file(path: str | Path, data: bytes, force: bool = False) -> None:
     path = check_new(path, force)
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the name of a file")
-    write_atomically(path, data)
+    with ended_in_order():
+        write_atomically(path, data)
 
 
 @contextmanager
@@ -109,21 +107,6 @@ def new_folder(path: str | Path, force: bool = False, mark: str = "") -> Iterato
                 os.replace(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def ended_in_order() -> Iterator[None]:
-    """While this runs SIGTERM ends the process as an exception does, so that it can clean up."""
-    before = signal.getsignal(signal.SIGTERM)
-    in_main = threading.current_thread() is threading.main_thread()  # which alone gets signals
-    if not in_main or before in (None, signal.SIG_IGN):
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _umask() -> int:

@@ -129,13 +129,14 @@ class CheckpointHook(_CheckpointHook):
         def validate() -> Any:
             try:
                 return run()
-            except BaseException:
+            except BaseException as error:
                 for average in averages:
                     average.take_out()
                 # by one process: a sharded one would wait for others, which may not have failed
                 if self._due and not isinstance(runner, FlexibleRunner):
                     self._save_due(runner)
-                    runner.logger.error(f"The validation failed; {self.last_ckpt} is saved.")
+                    what = "failed" if isinstance(error, Exception) else "was interrupted"
+                    runner.logger.error(f"The validation {what}; {self.last_ckpt} is saved.")
                 raise
 
         return validate

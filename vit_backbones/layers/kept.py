@@ -18,8 +18,12 @@ def kept(size: int) -> Callable[[Callable], Callable]:
 
         @wraps(build)
         def get(*arguments):
-            # a traced or fake tensor must not outlive its trace
-            if torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+            # a traced, fake or functional tensor must not outlive its trace
+            if (
+                torch.compiler.is_compiling()
+                or _get_current_dispatch_mode() is not None
+                or torch._C._functorch.maybe_current_level() is not None
+            ):
                 return build(*arguments)
             with torch.inference_mode(False):  # a kept tensor may be wanted by autograd later
                 return keep(*arguments)

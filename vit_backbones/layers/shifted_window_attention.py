@@ -143,7 +143,7 @@ class CosineWindowAttention(ShiftedWindowAttention):
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.logit_scale = nn.Parameter(torch.full((num_heads, 1, 1), math.log(10.0)))
         self.cpb_mlp = nn.Sequential(
-            nn.Linear(2, 512), nn.ReLU(inplace=True), nn.Linear(512, num_heads, bias=False)
+            nn.Linear(2, 512), nn.ReLU(), nn.Linear(512, num_heads, bias=False)
         )
 
     def project(self, x: Tensor) -> Tensor:

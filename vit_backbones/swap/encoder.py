@@ -57,7 +57,7 @@ def nominal_strides(old: Sequence[Level], positions: Sequence[int]) -> tuple[flo
     Those of a dilated ResNet (4, 8, 8, 8) or a plain ViT (16, 16, 16, 16) grow no further than they
     can; an encoder without dilation has those of ``STRIDES`` in their place.
     """
-    strides = [level.stride for level in old]
+    strides = [_rounded(level.stride) for level in old]
     if len(old) > 1 and any(a >= b for a, b in itertools.pairwise(strides)):
         if len(old) > len(STRIDES):
             raise UserError(
@@ -66,6 +66,12 @@ def nominal_strides(old: Sequence[Level], positions: Sequence[int]) -> tuple[flo
             )
         strides = list(STRIDES[-len(old) :])
     return tuple(strides[i] for i in positions)
+
+
+def _rounded(stride: float) -> float:
+    """The power of two that a stride is about: branches on scaled images (ICNet) round sizes."""
+    power = 2.0 ** round(math.log2(stride)) if stride else 0.0
+    return power if abs(stride - power) < 0.05 * power else stride
 
 
 def choose_encoder(name: str, overrides: Mapping[str, Any], wanted: Wanted) -> Encoder:

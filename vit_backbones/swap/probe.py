@@ -94,11 +94,14 @@ def levels(features: list[Tensor], image_side: int = SIDE) -> list[Level]:
 
 
 def image_side(backbone: Mapping, default: int = SIDE) -> int:
-    """The size of image that a backbone runs on: any, or the one that its config names."""
+    """The size of image that a backbone runs on: any, or the one that its config names, or (Swin,
+    whose windows must not exceed the map) any from there on."""
     size = backbone.get("img_size", None)
-    if size is None or type_name(backbone) in ("VisionTransformer", "SwinTransformer", "MViT"):
+    if size is None:
         return default
-    return size if isinstance(size, int) else size[0]
+    side = size if isinstance(size, int) else size[0]
+    takes_any = type_name(backbone) in ("VisionTransformer", "SwinTransformer", "MViT")
+    return max(side, default) if takes_any else side
 
 
 def is_convolutional(module: nn.Module) -> bool:

@@ -63,15 +63,32 @@ def indices(head: dict, total: int) -> list[int]:
 
 
 def wanted_by_heads(draft: Draft, root: str, old: Sequence[Level]) -> Wanted:
-    """Without a neck: the union of what the heads take."""
-    positions, pyramid = set(), False
+    """Without a neck: the union of what the heads take.
+
+    Raises:
+        UserError: The last map serves the auxiliary heads alone.
+    """
+    positions, pyramid, deepest = set(), False, 0
     for path in inputs_of_heads(draft, root):
         head = draft.get(path)
         taken = indices(head, len(old))
+        if type_name(head) == "EncHead" and not head.get("add_lateral") and len(taken) > 1:
+            # the others would be put out, normed and used by nothing
+            for key in ("in_index", "in_channels"):
+                draft.set(f"{path}.{key}", type(head[key])(head[key][-1:]))
+            taken = taken[-1:]
+        if "decode_head" in path:
+            deepest = max(deepest, *taken)
         if head.get("c1_in_channels"):  # DeepLabV3+ adds the first map, without an index
             taken = [0, *taken]
         positions |= set(taken)
         pyramid |= len({old[i].stride for i in taken}) > 1
+    if deepest < max(positions):
+        raise UserError(
+            f"the decoder takes map {deepest} of the backbone, which fuses what it has, and "
+            f"auxiliary heads alone map {max(positions)}; the last stages of another encoder would "
+            "serve no prediction"
+        )
     ordered = tuple(sorted(positions))
     return Wanted(ordered, nominal_strides(old, ordered), pyramid)
 
