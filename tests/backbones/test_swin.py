@@ -4,11 +4,13 @@ between calls, messages."""
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from timm.layers import resize_rel_pos_bias_table_simple
 from torch import nn
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from tests.parity import random_images, randomize, relative_error
 from vit_backbones import SwinTransformer, UserError, build_backbone, list_backbones
@@ -375,3 +377,12 @@ def test_refuses_what_cannot_work(settings, words):
 def test_refuses_other_images():
     with pytest.raises(UserError, match="takes images of shape"):
         SwinTransformer(TINY)(torch.randn(1, 1, 64, 64))
+
+
+def test_selective_checkpointing_keeps_products() -> None:
+    """Nothing overwrites a product of matrices, which it may keep."""
+    keep = partial(create_selective_checkpoint_contexts, [torch.ops.aten.addmm.default])
+    model = SwinTransformer(TINY, version=2).train()
+    images = random_images(1, 32, 32)
+    checkpoint(model, images, use_reentrant=False, context_fn=keep)[0].sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
