@@ -99,3 +99,18 @@ def test_windows_that_shrank_keep_their_table() -> None:
         theirs = peer.forward_features(images).permute(0, 3, 1, 2)
         assert_alive(theirs)
         assert relative_error(encoder(images)[0], theirs) < 1e-5
+
+
+@pytest.mark.parametrize("value", [float("inf"), 1e9])
+def test_offsets_that_no_window_has(value) -> None:
+    state = authors_file()
+    for name in [n for n in state if n.endswith("relative_coords_table")]:
+        state[name] = torch.full_like(state[name], value)
+    with pytest.raises(UserError, match="position biases of windows of 1;"):
+        load_checkpoint(build_backbone("swinv2_t", **TINY), state)
+
+
+def test_empty_offsets_tell_nothing() -> None:
+    name = "layers.0.blocks.0.attn.relative_coords_table"
+    state = authors_file() | {name: torch.zeros(0)}
+    load_checkpoint(build_backbone("swinv2_t", **TINY), state)

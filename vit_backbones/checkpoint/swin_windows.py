@@ -50,14 +50,16 @@ def windows_of(reading: Reading, state: Mapping[str, Tensor]) -> Windows | None:
         return None
     # by the name of a parameter beside them, which the layout knows
     beside: StateDict = {
-        name.replace(OFFSETS, "logit_scale"): t for name, t in state.items() if OFFSETS in name
+        name.replace(OFFSETS, "logit_scale"): t
+        for name, t in state.items()
+        if OFFSETS in name and t.numel()
     }
     sides, units = {}, {}
     for name, offsets in reading.translate(beside).items():
         stage = int(name.split(".")[1]) if name.endswith("attn.logit_scale") else -1
-        sides[stage] = round(offsets.numel() / 2) ** 0.5 / 2 + 0.5
+        sides[stage] = (offsets.numel() / 2) ** 0.5 / 2 + 0.5
         # log2(8 (side - 1) / (unit - 1) + 1) / log2(8), Swin v2's equation 4 in its authors' code
-        largest = 8 ** float(offsets.abs().max()) - 1
+        largest = 8 ** min(float(offsets.abs().max()), 9.0) - 1
         units[stage] = 1 + 8 * (sides[stage] - 1) / largest if largest > 0 else sides[stage]
     if sorted(sides) != list(range(len(sides))) or not sides:
         return None

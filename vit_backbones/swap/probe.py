@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -95,13 +96,13 @@ def levels(features: list[Tensor], image_side: int = SIDE) -> list[Level]:
 
 def image_side(backbone: Mapping, default: int = SIDE) -> int:
     """The size of image that a backbone runs on: any, or the one that its config names, or (Swin,
-    whose windows must not exceed the map) any from there on."""
+    whose windows must not exceed the map) any from there on: a multiple of the default."""
     size = backbone.get("img_size", None)
     if size is None:
         return default
     side = size if isinstance(size, int) else size[0]
     takes_any = type_name(backbone) in ("VisionTransformer", "SwinTransformer", "MViT")
-    return max(side, default) if takes_any else side
+    return math.ceil(side / default) * default if takes_any else side
 
 
 def is_convolutional(module: nn.Module) -> bool:
