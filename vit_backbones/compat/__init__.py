@@ -10,6 +10,7 @@ import sys
 from . import (
     checkpoints,
     config_names,
+    config_text,
     deepspeed,
     flexible_runner,
     fsdp,
@@ -25,6 +26,7 @@ REPAIRS = (
     mmcv_version.REPAIR,
     checkpoints.REPAIR,
     config_names.REPAIR,
+    config_text.REPAIR,
     deepspeed.REPAIR,
     flexible_runner.REPAIR,
     fsdp.REPAIR,
