@@ -46,9 +46,11 @@ def test_compiles_into_one_graph(model_and_images):
     assert_same(gradients, expected[2], 1e-4)
 
 
-@pytest.mark.parametrize("model_and_images", CASES[:1], indirect=True, ids=["v1"])
-def test_compiles_to_machine_code(model_and_images):
-    model, images = model_and_images
+def test_compiles_to_machine_code():
+    """Of a plain and a shifted block; each kernel takes a second."""
+    torch.compiler.reset()
+    model = randomize(SwinTransformer(dict(TINY, depths=(2,), num_heads=(1,)))).eval()
+    images = random_images(2, 37, 51)
     with torch.no_grad():
         assert_same(torch.compile(model, fullgraph=True)(images), model(images))
 
