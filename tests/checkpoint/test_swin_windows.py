@@ -114,3 +114,12 @@ def test_empty_offsets_tell_nothing() -> None:
     name = "layers.0.blocks.0.attn.relative_coords_table"
     state = authors_file() | {name: torch.zeros(0)}
     load_checkpoint(build_backbone("swinv2_t", **TINY), state)
+
+
+@pytest.mark.parametrize("shape", [(), (50, 4), (49,), (0, 4)])
+def test_tables_of_no_window(shape) -> None:
+    encoder = SwinTransformer(dict(embed_dims=16), depths=(2, 2, 2), num_heads=(1, 2, 4))
+    name = "layers.2.blocks.0.attn.relative_position_bias_table"
+    state = encoder.state_dict() | {name: torch.zeros(shape)}
+    with pytest.raises(UserError, match=f"does not fill 1 .*{name}"):
+        load_checkpoint(encoder, state)

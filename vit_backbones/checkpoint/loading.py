@@ -133,16 +133,18 @@ def _fit(model: Backbone, native: StateDict, layout: Layout) -> tuple[StateDict,
         _, channels, *size = own[KERNEL].shape
         kernel = resize_input_channels(native[KERNEL], channels)
         candidates[KERNEL] = resize_patch_kernel(kernel, (size[0], size[1]))
-    largest = max((window_of(t) for n, t in native.items() if n.endswith(BIAS_TABLE)), default=0)
+    tables = {n: t for n, t in native.items() if n.endswith(BIAS_TABLE) and t.ndim == 2}
+    largest = max(map(window_of, tables.values()), default=0)
     for name, tensor in native.items():
         if name in own and tensor.ndim < own[name].ndim and tensor.numel() == own[name].numel():
             candidates[name] = tensor.reshape(own[name].shape)
         elif name == "pos_embed" and tensor.ndim == 2:
             candidates[name] = tensor[None]
-        elif name in own and name.endswith(BIAS_TABLE):
+        elif name in own and name in tables:
             window = window_of(own[name])
             resized = (layout.resize_bias_table or resize_bias_table)(tensor, window)
-            if window_of(tensor) < largest == window:  # it shrank to the map, as the model's will
+            shrank = window_of(tensor) < largest == window  # to the map, as the model's will
+            if shrank and len(resized) == len(own[name]):
                 resized = put_in_middle(tensor, resized)
             candidates[name] = resized
     empty = _without_memory(model)

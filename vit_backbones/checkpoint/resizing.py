@@ -75,8 +75,8 @@ def resize_bias_table_geometrically(table: Tensor, window: int) -> Tensor:
     near neighbours keep their biases almost exactly; between them it is linear. A smaller window
     takes about the middle of the table. A table that isn't square is left alone.
     """
-    old, new = math.isqrt(table.shape[0]), 2 * window - 1
-    if old == new or old * old != table.shape[0]:
+    old, new = math.isqrt(len(table)), 2 * window - 1
+    if old in (0, new) or old * old != len(table):
         return table
     steps = torch.from_numpy(_geometric_interpolation(old, new)).float()
     square = table.float().reshape(old, old, -1)

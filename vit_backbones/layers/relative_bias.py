@@ -57,8 +57,8 @@ def window_of(table: Tensor) -> int:
 def resize_bias_table(table: Tensor, window: int) -> Tensor:
     """Fit a table of any square window to another window, bicubic as in the authors' code:
     (L, heads) -> ((2 * window - 1) ** 2, heads). A table that isn't square is left alone."""
-    old, new = math.isqrt(table.shape[0]), 2 * window - 1
-    if table.ndim != 2 or old == new or old * old != table.shape[0]:
+    old, new = math.isqrt(len(table)) if table.ndim == 2 else 0, 2 * window - 1
+    if old in (0, new) or old * old != len(table):
         return table
     square = table.T.reshape(1, -1, old, old).float()
     resized = F.interpolate(square, size=(new, new), mode="bicubic", align_corners=False)
