@@ -7,6 +7,7 @@ import torch
 
 from tests.backbones.vit_peers import PAIRS, SIZE
 from tests.parity import assert_alive, random_images, randomize, relative_error
+from vit_backbones import build_backbone
 from vit_backbones.checkpoint import load_checkpoint
 
 
@@ -35,3 +36,32 @@ def test_a_folder_of_transformers(name: str, tmp_path) -> None:
     report = load_checkpoint(pair.model, tmp_path)
     assert report.layout.startswith("Hugging Face")
     assert_same_outputs(pair)
+
+
+TINY = dict(embed_dims=32, depth=2, num_heads=2, patch_size=4, img_size=16)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "chosen"),
+    [
+        (("encoder.", "encoder_ema."), "encoder_ema."),
+        (("module.student.", "module.teacher."), "module.teacher."),
+        (("image_encoder.", "semantic_encoder."), "image_encoder."),  # no 'ema' of its own
+    ],
+)
+def test_the_average_of_several_copies(prefixes, chosen) -> None:
+    model = build_backbone("vit_b16", **TINY)
+    file = {prefix + n: t for prefix in prefixes for n, t in model.state_dict().items()}
+    assert load_checkpoint(model, file).prefix == chosen
+
+
+def test_relative_positions_of_scaled_queries() -> None:
+    """As ViTAE's ViTDet has them, which its pyramid inside the backbone gives away."""
+    settings = dict(TINY, position=("learned", "decomposed"), cls_token=False, out_type="featmap")
+    file, model = (build_backbone("vit_b16", **settings) for _ in range(2))
+    state = randomize(file).state_dict()
+    pyramid = {"fpn1.0.weight": torch.ones(1), "fpn1.1.ln.weight": torch.ones(32)}
+    load_checkpoint(model, {f"backbone.{n}": t for n, t in (state | pyramid).items()})
+    for name, tensor in model.state_dict().items():
+        scale = 16**-0.5 if ".rel_pos_" in name else 1.0
+        torch.testing.assert_close(tensor, state[name] * scale)
