@@ -187,3 +187,8 @@ def test_settings_win_over_the_preset_and_leave_it_alone() -> None:
 def test_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(UserError, match="no preset 'dinov2_s16', did you mean 'dino"):
         get_preset("dinov2_s16")
+
+
+def test_a_preset_beside_arch() -> None:
+    with pytest.raises(UserError, match="the preset is the first argument"):
+        build_backbone("vit_s16", arch=dict(depth=2))

@@ -65,6 +65,8 @@ def build_backbone(name: str, **settings: Any) -> Backbone:
     from ..registry import MODELS
 
     preset = get_preset(name)
+    if "arch" in settings:
+        raise UserError("the preset is the first argument; give single settings in place of arch")
     return MODELS.get(preset.type)(arch=name, **settings)
 
 
