@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mmengine.config import Config
-from yapf.yapflib import yapf_api
 
 from vit_backbones.compat import config_text
 from vit_backbones.compat.repair import Repair, State
@@ -12,7 +11,9 @@ from vit_backbones.compat.repair import Repair, State
 def test_equal_texts_are_formatted_once(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        yapf_api, "FormatCode", lambda text, **settings: calls.append(text) or (text.upper(), True)
+        config_text._user(),
+        "FormatCode",
+        lambda text, **settings: calls.append(text) or (text.upper(), True),
     )
     repair = Repair("test", "", config_text._install)
     repair.run()
@@ -33,7 +34,7 @@ def test_the_text_is_mmengines():
     cfg = Config(dict(model=dict(type="A", layers=[dict(width=i) for i in range(12)]), lr=1e-3))
     ours = cfg.pretty_text
     assert cfg.pretty_text == ours
-    formatted, _ = yapf_api.FormatCode.__wrapped__(
+    formatted, _ = config_text._user().FormatCode.__wrapped__(
         ours,
         style_config=dict(
             based_on_style="pep8",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import wraps
+from types import ModuleType
 from typing import Any
 
 from .repair import Repair, State
@@ -15,10 +16,17 @@ from .repair import Repair, State
 KEPT = 8  # texts
 
 
-def _install(repair: Repair) -> None:
+def _user() -> ModuleType:
+    """The module whose FormatCode mmengine calls: its own, or (onedl, at every call) yapf's."""
+    from mmengine.config import config  # later: mmengine may be missing
     from yapf.yapflib import yapf_api
 
-    format_code, results = yapf_api.FormatCode, OrderedDict()
+    return config if hasattr(config, "FormatCode") else yapf_api
+
+
+def _install(repair: Repair) -> None:
+    user = _user()
+    format_code, results = user.FormatCode, OrderedDict()
 
     @wraps(format_code)
     def format_once(text: str, **settings: Any) -> Any:
@@ -29,7 +37,7 @@ def _install(repair: Repair) -> None:
                 results.popitem(last=False)
         return results[key]
 
-    yapf_api.FormatCode = format_once
+    user.FormatCode = format_once
     repair.set(State.APPLIED, f"the last {KEPT} texts are kept")
 
 
