@@ -17,6 +17,7 @@ from ..arguments import (
 from ..errors import UserError
 from ..layers.pooling_attention import Pooling
 from ..layers.position import PosInterpolation, check_interpolation
+from ..layers.window import halved_grids
 
 POOL_MODES = ("conv", "max", "avg")
 POS_EMBEDS = ("none", "joint", "separate")
@@ -117,8 +118,7 @@ class MViTArch:
     @property
     def grids(self) -> list[tuple[int, int]]:
         """(h, w) of each stage's map for an image of ``img_size``."""
-        h, w = self.grid
-        return [(-(-h // 2**i), -(-w // 2**i)) for i in range(len(self.depths))]
+        return halved_grids(self.grid, len(self.depths))
 
     @property
     def interpolation(self) -> PosInterpolation:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arguments import check_mlp_ratio, check_positive, check_rate, is_integer, to_pair
 from ..errors import UserError
+from ..layers.window import halved_grids
 
 
 @dataclass
@@ -89,8 +90,7 @@ class SwinArch:
     @property
     def grids(self) -> list[tuple[int, int]]:
         """(h, w) of each stage's map for an image of ``img_size``."""
-        h, w = self.grid
-        return [(-(-h // 2**i), -(-w // 2**i)) for i in range(len(self.depths))]
+        return halved_grids(self.grid, len(self.depths))
 
     def check(self) -> None:
         """Raise a UserError where the settings can't work, in words."""

@@ -12,6 +12,12 @@ def ceil_div(size: int, part: int) -> int:
     return (size + part - 1) // part
 
 
+def halved_grids(grid: tuple[int, int], stages: int) -> list[tuple[int, int]]:
+    """(h, w) of a map and of those of the stages after it, each half as wide and high, rounded
+    up."""
+    return [(ceil_div(grid[0], 2**i), ceil_div(grid[1], 2**i)) for i in range(stages)]
+
+
 def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """(B, H, W, C) -> (B * windows, wh * ww, C) and the padded (H, W).
 

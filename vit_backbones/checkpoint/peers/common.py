@@ -20,6 +20,13 @@ def refuse(target: str, encoder: Backbone, reason: str) -> UserError:
     )
 
 
+def refuse_map(target: str, encoder: Backbone, stage: int, why: str) -> UserError:
+    """For the map of a stage of a Swin or MViT, at its input size."""
+    (height, width), (h, w) = to_pair(encoder.arch.img_size, "img_size"), encoder.arch.grids[stage]
+    size = f"at {height}x{width} pixels its map of stage {stage} is {h}x{w}"
+    return refuse(target, encoder, f"{size}, {why}")
+
+
 def is_plain(arch: ViTArch) -> bool:
     """Whether all blocks attend globally, without relative position: what every project has."""
     return set(arch.attention_kinds) == {"global"} and "decomposed" not in arch.positions
@@ -60,12 +67,8 @@ def check_windows(target: str, encoder: Backbone) -> None:
     arch = encoder.arch
     for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
         if min(h, w) < window and not arch.pad_small_map:
-            raise refuse(
-                target,
-                encoder,
-                f"{_map_in_words(arch, stage)}, smaller than its windows of {window}; give a "
-                "larger img_size, for which it is to be built there",
-            )
+            why = f"smaller than its windows of {window}; give a larger img_size, for which it is "
+            raise refuse_map(target, encoder, stage, f"{why}to be built there")
 
 
 def check_oblong_maps(target: str, encoder: Backbone) -> None:
@@ -74,12 +77,9 @@ def check_oblong_maps(target: str, encoder: Backbone) -> None:
     arch = encoder.arch
     for stage, (grid, window) in enumerate(zip(arch.grids, arch.windows)):
         if min(grid) <= window < max(grid) and not arch.pad_small_map and arch.depths[stage] > 1:
-            raise refuse(
-                target,
-                encoder,
-                f"{_map_in_words(arch, stage)}, with windows of {window}, which are shifted in "
-                "another way there; give an img_size whose maps have both sides larger than that",
-            )
+            why = f"with windows of {window}, which are shifted in another way there; give an "
+            why += "img_size whose maps have both sides larger than that"
+            raise refuse_map(target, encoder, stage, why)
 
 
 def check_halves(target: str, encoder: Backbone) -> None:
@@ -88,12 +88,8 @@ def check_halves(target: str, encoder: Backbone) -> None:
     arch = encoder.arch
     for stage, (h, w) in enumerate(arch.grids[:-1]):
         if h % 2 or w % 2:
-            raise refuse(
-                target,
-                encoder,
-                f"{_map_in_words(arch, stage)}, which does not halve evenly; give an img_size "
-                "for which all maps do",
-            )
+            why = "which does not halve evenly; give an img_size for which all maps do"
+            raise refuse_map(target, encoder, stage, why)
 
 
 def check_mvit(target: str, encoder: Backbone) -> None:
@@ -106,11 +102,6 @@ def check_mvit(target: str, encoder: Backbone) -> None:
         check_halves(target, encoder)
         if arch.grids[0][0] != arch.grids[0][1]:
             raise refuse(target, encoder, "its relative positions are not of square images")
-
-
-def _map_in_words(arch: SwinArch | MViTArch, stage: int) -> str:
-    (height, width), (h, w) = to_pair(arch.img_size, "img_size"), arch.grids[stage]
-    return f"at {height}x{width} pixels its map of stage {stage} is {h}x{w}"
 
 
 def mlp_width(encoder: Backbone) -> int:

@@ -18,6 +18,7 @@ from .common import (
     check_windows,
     mlp_width,
     refuse,
+    refuse_map,
     square,
     window_blocks,
 )
@@ -173,12 +174,8 @@ def _check_multiples(encoder: Backbone) -> None:
     arch = encoder.arch
     for stage, ((h, w), window) in enumerate(zip(arch.grids, arch.windows)):
         if (h % window or w % window) and arch.depths[stage] > 1 and min(h, w) > window:
-            raise refuse(
-                "timm",
-                encoder,
-                f"its map of stage {stage} is {h}x{w}, no multiple of its windows of {window}, and "
-                "timm pads in another way; give an img_size for which all are",
-            )
+            why = f"no multiple of its windows of {window}, and timm pads in another way; give an "
+            raise refuse_map("timm", encoder, stage, f"{why}img_size for which all are")
 
 
 def swin_settings(arch: SwinArch) -> dict[str, Any]:
