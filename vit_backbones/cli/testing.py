@@ -8,14 +8,15 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from rich.console import Console
 from rich.table import Table
 
 from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
+from ..engine import unwrapped
 from ..errors import UserError
 from ..files import make_folder, write_json
 from .config import choose_work_dir, read_config
+from .counts import check_counts
 from .training import build_runner, set_loader_defaults
 from .weights import check_fit, read_model
 
@@ -29,10 +30,7 @@ def test(args: Namespace) -> dict[str, float]:
     cfg = testing_config(args)
     weights, _ = read_model(args.checkpoint)
     runner = build_runner(cfg)
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    check_fit(model, weights, args.checkpoint)
+    check_fit(unwrapped(runner.model), weights, args.checkpoint)
     out = Path(args.out) if args.out else None
     if out:
         make_folder(out.parent)  # now, not after the test
@@ -60,6 +58,7 @@ def testing_config(args: Namespace) -> Config:
         raise UserError(f"--out: {args.out} must end in .json (scores) or .pkl (predictions)")
     if not cfg.get("test_dataloader"):
         raise UserError(f"{cfg.filename} has no test_dataloader")
+    check_counts(cfg)
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if args.tta:

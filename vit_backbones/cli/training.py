@@ -24,11 +24,13 @@ from ..engine import (
     GuardedPipelinesHook,
     UnreadableImagesHook,
     find_checkpoint,
+    unwrapped,
 )
 from ..errors import UserError
 from ..files import make_folder, sole_run
 from ..swap import find_model, library_of, swap_backbone, value_at
 from .config import NEEDED, apply_options, choose_work_dir, read_config
+from .counts import check_counts
 from .optimization import check_optimizer, check_schedules, set_amp, set_auto_scale_lr
 from .strategies import fit_strategy, set_strategy
 
@@ -72,6 +74,7 @@ def training_config(args: Namespace) -> Config:
     options = swap(cfg, args.backbone, args.pretrained, args.cfg_options)
     apply_options(cfg, options)
     check_needed(cfg)
+    check_counts(cfg)
     choose_work_dir(cfg, args.work_dir, args.backbone)
     cfg.launcher = args.launcher
     if args.data_root:
@@ -148,7 +151,7 @@ def build_runner(cfg: Config) -> Runner:
 
 def compile_backbone(runner: Runner) -> None:
     """torch.compile the encoder, in place: it is most of the time, and tensors only."""
-    model = getattr(runner.model, "module", runner.model)  # DistributedDataParallel wraps it
+    model = unwrapped(runner.model)
     if not isinstance(getattr(model, "backbone", None), torch.nn.Module):
         raise UserError(f"--compile: {type(model).__name__} has no backbone to compile")
     model.backbone.compile()

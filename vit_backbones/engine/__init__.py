@@ -15,6 +15,7 @@ from .progress_hook import ProgressHook
 from .seed_hook import SeedHook
 from .summary_hook import SummaryHook
 from .unreadable_images_hook import UnreadableImagesHook
+from .unwrapped import unwrapped
 
 __all__ = [
     "AccumulationHook",
@@ -33,5 +34,6 @@ __all__ = [
     "UnreadableImagesHook",
     "find_checkpoint",
     "is_encoder_block",
+    "unwrapped",
     "wrap_encoder_blocks",
 ]

@@ -15,6 +15,7 @@ from torch import nn
 from ..errors import UserError
 from ..registry import HOOKS
 from .unreadable_images_hook import nested_datasets
+from .unwrapped import unwrapped
 
 # of mmdet's detectors and mmseg's segmenters; a region proposal network knows no classes
 HEADS = ("bbox_head", "roi_head", "mask_head", "panoptic_head", "decode_head", "auxiliary_head")
@@ -39,7 +40,7 @@ class DataCheckHook(Hook):
     priority = "HIGHEST"
 
     def before_run(self, runner: Runner) -> None:
-        model = getattr(runner.model, "module", runner.model)
+        model = unwrapped(runner.model)
         for mode in ("train", "val", "test"):
             loop = getattr(runner, f"_{mode}_loop")
             if not isinstance(loop, BaseLoop):  # not part of this run

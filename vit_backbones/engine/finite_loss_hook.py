@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checkpoint.reading import SHELLS
 from ..errors import UserError
 from ..registry import HOOKS
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -53,7 +54,7 @@ class FiniteLossHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        model = getattr(runner.model, "module", runner.model)
+        model = unwrapped(runner.model)
         weights = checkpoint["state_dict"]
         for name in (SHELLS.sub("", name) for name, _ in model.named_parameters()):
             if name in weights and not torch.isfinite(weights[name]).all():

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ..datasets.channels import starts_from_rgb
 from ..registry import HOOKS
 from .convergence_plot_hook import ConvergencePlotHook, best_row, history, watched_metrics
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -112,7 +113,7 @@ def example_image(dataset: Dataset | None, work_dir: str | Path, rgb: bool = Fal
 
 
 def _holds_rgb(runner: Runner) -> bool:
-    model = getattr(runner.model, "module", runner.model)
+    model = unwrapped(runner.model)
     loader = runner.cfg.get("val_dataloader") or {}
     pipeline = loader.get("dataset", {}).get("pipeline", ())
     preprocessor = getattr(model, "data_preprocessor", None)
