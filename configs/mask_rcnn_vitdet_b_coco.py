@@ -64,9 +64,7 @@ param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=1e-3, end=250),
     dict(type="MultiStepLR", by_epoch=False, end=184375, milestones=[163889, 177546], gamma=0.1),
 ]
-train_cfg = dict(
-    by_epoch=False, max_iters=184375, val_interval=5000, dynamic_intervals=[(180001, 184375)]
-)
+train_cfg = dict(by_epoch=False, max_iters=184375, val_interval=5000)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=64)

@@ -1,9 +1,11 @@
 """Segmenter with ViT-B/16 and its mask transformer on ADE20K, 160,000 iterations: 48.5 mIoU.
 
-Source: Strudel et al., "Segmenter" (arXiv:2105.05633), the authors' segm/train.py and README: SGD,
-learning rate 1e-3 with polynomial decay, no weight decay, stochastic depth 0.1, 64 epochs in
-batches of 8. The encoder starts from AugReg's ViT-B/16 (arXiv:2106.10270), trained on
-ImageNet-21k, then on ImageNet-1k at 384x384; images get its mean and deviation of 0.5.
+Source: Strudel et al., "Segmenter" (arXiv:2105.05633), the authors' segm/train.py, config.yml and
+README: SGD with Nesterov's momentum (timm's "sgd"), learning rate 1e-3 with polynomial decay, no
+weight decay, stochastic depth 0.1 in the encoder, dropout 0.1 in the decoder, 64 epochs in batches
+of 8; tested on squares of 512 pixels that don't overlap. The encoder starts from AugReg's ViT-B/16
+(arXiv:2106.10270), trained on ImageNet-21k, then on ImageNet-1k at 384x384; images get its mean and
+deviation of 0.5.
 
 8 GPUs with 1 image each: tools/dist_train.sh configs/segmenter_vit_b16_ade20k.py 8
 """
@@ -28,10 +30,14 @@ model = dict(
             type="Pretrained", checkpoint="timm/vit_base_patch16_384.augreg_in21k_ft_in1k"
         ),
     ),
+    decode_head=dict(drop_rate=0.1, attn_drop_rate=0.1, drop_path_rate=0.0),
+    test_cfg=dict(stride=(512, 512)),
 )
 train_dataloader = dict(batch_size=1)
 
-optim_wrapper = dict(optimizer=dict(type="SGD", lr=1e-3, momentum=0.9, weight_decay=0.0))
+optim_wrapper = dict(
+    optimizer=dict(type="SGD", lr=1e-3, momentum=0.9, nesterov=True, weight_decay=0.0)
+)
 param_scheduler = [dict(type="PolyLR", by_epoch=False, power=0.9, eta_min=1e-5, end=160000)]
 train_cfg = dict(by_epoch=False, max_iters=160000, val_interval=5000)
 val_cfg = dict()

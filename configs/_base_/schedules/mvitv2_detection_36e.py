@@ -12,9 +12,7 @@ param_scheduler = [
     dict(type="LinearLR", by_epoch=False, start_factor=1e-3, end=250),
     dict(type="MultiStepLR", by_epoch=False, end=67500, milestones=[52500, 62500], gamma=0.1),
 ]
-train_cfg = dict(
-    by_epoch=False, max_iters=67500, val_interval=5000, dynamic_intervals=[(65001, 67500)]
-)
+train_cfg = dict(by_epoch=False, max_iters=67500, val_interval=5000)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=64)
