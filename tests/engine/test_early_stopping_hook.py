@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.engine.toy import assert_same_weights, run, toy_config, weights
+from tests.engine.toy import assert_same_weights, run, toy_config, toy_runner, train, weights
 
 SCORES = [1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
 
@@ -35,6 +35,33 @@ def test_a_run_that_had_stopped_does_not_go_on(tmp_path):
     resumed = run(stopping_config(tmp_path, resume=True))
     assert resumed.epoch == 5
     assert_same_weights(weights(whole), weights(resumed))
+
+
+def test_a_run_that_had_stopped_at_its_threshold_does_not_go_on(tmp_path):
+    hook = dict(
+        type="vit_backbones.EarlyStoppingHook",
+        monitor="accuracy/top1",
+        patience=9,
+        stopping_threshold=4.0,
+    )
+    stopping = {"custom_hooks": [hook]}
+    assert run(stopping_config(tmp_path, **stopping)).epoch == 2
+    assert run(stopping_config(tmp_path, resume=True, **stopping)).epoch == 2
+    hook["stopping_threshold"] = 6.0
+    assert run(stopping_config(tmp_path, resume=True, **stopping)).epoch == 8
+
+
+def test_two_metrics_keep_their_own_scores(tmp_path):
+    hooks = [
+        dict(type="vit_backbones.EarlyStoppingHook", monitor=name, patience=9, rule="greater")
+        for name in ("accuracy/top1", "accuracy/other")
+    ]
+    hooks[1]["strict"] = False  # nobody measures it
+    run(stopping_config(tmp_path, custom_hooks=hooks), epoch=3)
+    resumed = toy_runner(stopping_config(tmp_path, custom_hooks=hooks, resume=True))
+    train(resumed, epoch=3)
+    best = {h.monitor: h.best_score for h in resumed.hooks if hasattr(h, "best_score")}
+    assert best == {"accuracy/top1": 5.0, "accuracy/other": float("-inf")}
 
 
 def test_more_patience_lets_it_go_on(tmp_path):

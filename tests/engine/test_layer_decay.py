@@ -116,6 +116,23 @@ def test_parameters_with_equal_settings_share_a_group():
     assert len({id(g) for g in groups.values()}) == len(settings) < len(groups) / 4
 
 
+@pytest.mark.parametrize("constructor", ["LayerDecay", "Encoder"])
+def test_a_shared_parameter_is_trained_once(constructor):
+    head = nn.Linear(16, 2, bias=False)
+    model = nn.ModuleDict(
+        dict(backbone=build(BACKBONE), first=nn.Sequential(head), second=nn.Sequential(head))
+    )
+    wrapper = build_optim_wrapper(
+        model,
+        dict(
+            constructor=f"vit_backbones.{constructor}OptimWrapperConstructor",
+            optimizer=dict(type="SGD", lr=LR),
+        ),
+    )
+    trained = [p for group in wrapper.optimizer.param_groups for p in group["params"]]
+    assert len(trained) == len(set(trained)) == len(list(model.parameters()))
+
+
 def test_multiplies_with_other_rates_of_the_config():
     groups = param_groups(build(CLASSIFIER), custom_keys={"head": dict(lr_mult=10.0)})
     assert groups["head.fc.weight"]["lr"] == pytest.approx(10 * LR)
@@ -156,6 +173,9 @@ def test_finds_an_encoder_within_another_module():
     assert groups["0.inner.blocks.2.attn.qkv.weight"]["lr"] == pytest.approx(LR * RATE)
     assert groups["0.scale"]["lr"] == pytest.approx(LR)
 
+    student = nn.ModuleDict(dict(student=build(CLASSIFIER)))
+    assert list(find_encoders(student)) == ["student.backbone."]
+
 
 def test_the_schedule_keeps_the_proportions():
     model = build(CLASSIFIER)
@@ -179,6 +199,9 @@ def test_the_schedule_keeps_the_proportions():
 def test_without_an_encoder_it_says_what_is_missing():
     with pytest.raises(UserError, match="needs an encoder with get_layer_depth, but Linear has"):
         param_groups(nn.Linear(2, 2))
+    convolutional = dict(CLASSIFIER, backbone=dict(type="mmpretrain.MobileNetV2"))
+    with pytest.raises(UserError, match="but ImageClassifier has none"):
+        param_groups(build(convolutional))
 
 
 @pytest.mark.parametrize("name", ["layer_decay_rate", "encoder_lr_mult"])

@@ -85,6 +85,22 @@ def test_resume_of_an_infinite_stream_loads_nothing_twice(tmp_path, monkeypatch)
     assert len(loaded) == 14 - 8  # the checkpoint of iteration 8
 
 
+@pytest.mark.parametrize("killed, workers", [(10, 0), (10, 2), (7, 0)])
+def test_resume_within_an_epoch_is_exact(tmp_path, killed, workers):
+    """From iteration 8 of epochs of 6, and from iteration 6: after an epoch's end, but before the
+    validation there."""
+    changes = {
+        "default_hooks.checkpoint.by_epoch": False,
+        "default_hooks.checkpoint.interval": 4 if killed == 10 else 6,
+        "optim_wrapper.accumulative_counts": 2,
+    }
+    whole = run(toy_config(tmp_path / "whole", workers=workers, **changes))
+    run(toy_config(tmp_path / "parts", workers=workers, **changes), iter=killed)
+    resumed = run(toy_config(tmp_path / "parts", workers=workers, resume=True, **changes))
+    assert (resumed.epoch, resumed.iter) == (whole.epoch, whole.iter) == (4, 24)
+    assert_same_weights(weights(whole), weights(resumed))
+
+
 class ByLabel(BatchSampler):
     """Batches of one class, as mmdet's are of one aspect ratio."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
+
 from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
@@ -27,7 +30,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     Unlike mmpretrain's constructor it finds the encoder at any place in a model, so mmdet's
     detectors and mmseg's segmenters can use it. Parameters with equal settings share a group of the
     optimizer, in the order of their first: mmengine gives each a group of its own, which fused and
-    foreach optimizers step through one by one.
+    foreach optimizers step through one by one. A parameter that modules share counts once, by its
+    first name, as in ``model.parameters()``.
 
     Raises:
         UserError: No module of the model has `get_layer_depth`, or a rate is not in (0, 1].
@@ -42,13 +46,16 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix:
             return
-        # the outermost call of a recursion: all groups are there, each of one parameter
+        # the outermost call of a recursion: all groups are there, each of one parameter, and for a
+        # shared one as many as places
+        first: dict[int, dict] = {}
+        for group in params:
+            first.setdefault(id(group["params"][0]), group)
         encoders = find_encoders(module)
         names = {id(param): name for name, param in module.named_parameters()}
-        for group in params:
-            (param,) = group["params"]
-            self.set_rules(group, names[id(param)], encoders)
-        params[:] = merge_equal(params)
+        for param, group in first.items():
+            self.set_rules(group, names[param], encoders)
+        params[:] = merge_equal(first.values())
 
     def set_rules(self, group: dict, name: str, encoders: dict[str, nn.Module]) -> None:
         """Change the settings of the group of the parameter of that name."""
@@ -69,7 +76,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return rate
 
 
-def merge_equal(groups: list[dict]) -> list[dict]:
+def merge_equal(groups: Iterable[dict]) -> list[dict]:
     """One group for all parameters with the same settings."""
     merged: dict[str, dict] = {}
     for group in groups:
@@ -81,7 +88,6 @@ def merge_equal(groups: list[dict]) -> list[dict]:
 
 def find_encoders(model: nn.Module) -> dict[str, nn.Module]:
     """Prefix of the parameter names -> encoder."""
-    # A classifier has get_layer_depth too; it only asks its encoder.
     found = {f"{name}.": m for name, m in model.named_modules() if name and _tells_depth(m)}
     outermost = {
         p: m for p, m in found.items() if not any(p != q and p.startswith(q) for q in found)
@@ -106,4 +112,7 @@ def layer_depth(name: str, encoders: dict[str, nn.Module]) -> tuple[int, int]:
 
 
 def _tells_depth(module: nn.Module) -> bool:
-    return callable(getattr(module, "get_layer_depth", None))
+    """mmpretrain's classifiers have a get_layer_depth, too; without a prefix, it asks their
+    encoder."""
+    method = getattr(module, "get_layer_depth", None)
+    return callable(method) and "prefix" in inspect.signature(method).parameters

@@ -32,8 +32,9 @@ class SeedHook(Hook):
     * what the training step draws (dropout, stochastic depth, mixup) by (seed, iteration, rank),
       before each step.
 
-    With iteration-based loops and an InfiniteSampler, resume goes to the position in the stream of
-    batches without loading what lies before; with other samplers mmengine steps through it.
+    A run that is resumed within an epoch (checkpoints with ``by_epoch=False``) or, with an
+    InfiniteSampler, within a stream of iterations goes to its position without loading what lies
+    before; within a stream of other samplers mmengine steps through it.
 
     Not covered: transforms that keep a state of their own between samples (mmdet's CachedMosaic) or
     a generator of their own (albumentations), and samples that mmdet's video samplers draw. On a
@@ -56,6 +57,8 @@ class SeedHook(Hook):
         loader.dataset.__getitems__ = partial(fetch, loader.dataset)
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             restart_stream(runner.train_loop, self._draws)
+        else:
+            skip_batches(loader, self._draws, runner.iter - runner.epoch * len(loader))
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._draws.epoch = runner.epoch
@@ -74,12 +77,8 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
     skipped = 0
     if isinstance(sampler, InfiniteSampler):
         skipped = loop.iter
-        plain = type(loader.batch_sampler) is BatchSampler
-        draws.start = skipped * loader.batch_size if plain else 0
-        sampler.indices = itertools.islice(sampler._indices_of_rank(), draws.start, None)
-        if skipped and not plain:
-            batches = SkippedBatches(loader.batch_sampler, skipped)
-            object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
+        sampler.indices = sampler._indices_of_rank()
+        skip_batches(loader, draws, skipped)
     loader._iterator = None  # else persistent workers go on with their old copy of the data set
     stream = type(loop.dataloader_iterator)(loader)
     if not hasattr(stream, "skip_iter"):  # mmengine < 0.10.8 resumes by loading what it then drops
@@ -87,6 +86,15 @@ def restart_stream(loop: IterBasedTrainLoop, draws: DrawSampler) -> None:
     elif skipped:
         stream.skip_iter = lambda number: None
     loop.dataloader_iterator = stream
+
+
+def skip_batches(loader: DataLoader, draws: DrawSampler, number: int) -> None:
+    """Let the loader begin after so many batches, once; it does not load these."""
+    if type(loader.batch_sampler) is BatchSampler:
+        draws.start = number * loader.batch_size
+    elif number:
+        batches = SkippedBatches(loader.batch_sampler, number)
+        object.__setattr__(loader, "batch_sampler", batches)  # which torch's loader guards
 
 
 class SkippedBatches:

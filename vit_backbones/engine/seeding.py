@@ -8,6 +8,7 @@ a resume.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -45,7 +46,7 @@ class DrawSampler(Sampler):
         sampler: Gives each rank every world_size-th index, as mmengine's and mmpretrain's samplers
             do.
         seed: Seed of the run.
-        start: Number of indices of this rank that the sampler has already left behind.
+        start: Number of indices of this rank to leave out, once.
     """
 
     def __init__(self, sampler: Sampler, seed: int, start: int = 0) -> None:
@@ -56,7 +57,7 @@ class DrawSampler(Sampler):
         epoch, start = self.epoch, self.start
         self.epoch, self.start = epoch + 1, 0
         rank, world_size = get_dist_info()
-        for number, index in enumerate(self.sampler, start):
+        for number, index in enumerate(itertools.islice(self.sampler, start, None), start):
             if isinstance(index, int | np.integer):
                 yield Draw(index, (SAMPLE, self.seed, epoch, number * world_size + rank))
             else:  # video samplers of mmdet draw (video, frame) pairs; these stay unseeded
