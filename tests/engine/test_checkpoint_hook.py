@@ -176,10 +176,11 @@ def test_a_failed_validation_takes_no_average_for_the_weights(tmp_path, monkeypa
 def test_epochs_of_another_length_keep_the_schedule(tmp_path):
     """As on twice the processes: half the iterations per epoch."""
     changes = dict(
+        custom_hooks=[dict(type="vit_backbones.ConvergencePlotHook")],
         param_scheduler=[
             dict(type="LinearLR", start_factor=0.1, end=2, convert_to_iter_based=True),
             dict(type="CosineAnnealingLR", begin=2, T_max=4, end=6, convert_to_iter_based=True),
-        ]
+        ],
     )
     half = {"train_dataloader.batch_size": 16}
     whole = run(toy_config(tmp_path / "whole", epochs=6, **half, **changes), epoch=5)
@@ -188,6 +189,8 @@ def test_epochs_of_another_length_keep_the_schedule(tmp_path):
         run(toy_config(folder, epochs=6, **changes), epoch=epoch)
         resumed = run(toy_config(folder, epochs=6, resume=True, **half, **changes), epoch=5)
         assert resumed.iter == whole.iter == 15
+        rows = resumed.message_hub.get_info("history")
+        assert [(row["epoch"], row["iter"]) for row in rows] == [(n, 3 * n) for n in range(1, 6)]
         rates = [r.optim_wrapper.get_lr()["lr"][0] for r in (resumed, whole)]
         assert rates[0] == pytest.approx(rates[1], rel=0.1)
 
@@ -230,6 +233,26 @@ def test_a_copied_folder_resumes_from_itself_and_leaves_the_original_alone(tmp_p
     resumed.train()
     assert resumed._load_from == str(tmp_path / "b" / "epoch_2.pth")
     assert files(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("scores", [[1.0, 2.0, 3.0], [1.0, 2.0, 0.0]])
+def test_a_moved_folder_keeps_one_best_checkpoint(tmp_path, scores):
+    scored = {"val_evaluator.scores": scores}
+    run(toy_config(tmp_path / "old", epochs=2, **scored))
+    (tmp_path / "old").rename(tmp_path / "new")
+    resumed = run(toy_config(tmp_path / "new", epochs=3, resume=True, **scored))
+    (best,) = (tmp_path / "new").glob("best_*.pth")
+    assert best.name == f"best_accuracy_top1_epoch_{1 + scores.index(max(scores))}.pth"
+    assert resumed.message_hub.get_info("best_ckpt") == str(best)
+
+
+def test_a_new_run_in_the_folder_of_another_says_so(tmp_path, capfd):
+    run(toy_config(tmp_path, epochs=1))
+    assert "former run" not in "".join(capfd.readouterr())
+    run(toy_config(tmp_path, epochs=1))
+    assert "holds checkpoints of a former run" in "".join(capfd.readouterr())
+    run(toy_config(tmp_path, epochs=2, resume=True))
+    assert "former run" not in "".join(capfd.readouterr())
 
 
 def test_resume_without_a_checkpoint_starts_anew(tmp_path):

@@ -39,7 +39,8 @@ class CheckpointHook(_CheckpointHook):
       checkpoint, early-stopping counters and plot of that epoch are part of it, so a resumed run
       misses nothing. Where the validation fails it is written then, without these.
     * ``resume`` without a file takes the checkpoint that ``last_checkpoint`` names, looked up in
-      the work folder itself first (the folder may have moved), or else the newest complete one.
+      the work folder itself first (the folder may have moved), or else the newest complete one. The
+      best one is looked up beside it.
 
     Args: as mmengine's. Remote folders (``out_dir='s3://...'``) keep their own backend and its
     guarantees.
@@ -107,6 +108,14 @@ class CheckpointHook(_CheckpointHook):
             )
 
     def before_train(self, runner: Runner) -> None:
+        if runner._resume:
+            self._find_moved(runner)
+        elif is_main_process() and find_checkpoint(runner.work_dir):
+            runner.logger.warning(
+                f"{runner.work_dir} holds checkpoints of a former run, and this one begins anew: "
+                "files of the same name are replaced, the others stay. --resume would go on with "
+                "that run; --work-dir FOLDER keeps the two apart."
+            )
         super().before_train(runner)
         if runner._resume:
             self.last_ckpt = runner._load_from
@@ -121,6 +130,22 @@ class CheckpointHook(_CheckpointHook):
             runner.message_hub.update_info(EPOCH_LENGTH, len(runner.train_dataloader))
         if runner.val_loop is not None:
             runner.val_loop.run = self._saving_on_failure(runner, runner.val_loop.run)
+
+    def _find_moved(self, runner: Runner) -> None:
+        """Look for the files that a checkpoint names beside it: its folder may have moved."""
+        if not _is_local(runner._load_from):
+            return
+        folder = Path(runner._load_from).parent
+
+        def moved(path: str) -> str:
+            beside = folder / Path(path).name
+            return str(beside) if beside.exists() else path
+
+        info = runner.message_hub.runtime_info
+        for key in [key for key in info if key.startswith("best_ckpt")]:
+            runner.message_hub.update_info(key, moved(info[key]))
+        superseded = [moved(path) for path in info.get("superseded_ckpts", ())]
+        runner.message_hub.update_info("superseded_ckpts", superseded)
 
     def _saving_on_failure(self, runner: Runner, run: Callable[[], Any]) -> Callable[[], Any]:
         """``run``, a validation, that does not take the waiting checkpoint with it."""

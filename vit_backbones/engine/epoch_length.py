@@ -7,12 +7,15 @@ from typing import Any
 
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from .convergence_plot_hook import HISTORY
+
 KEY = "epoch_length"  # in the message hub, which is part of each checkpoint
 PROGRESS = ("last_step", "_global_step", "_last_value")  # of a scheduler; the rest are its settings
 
 
 def fit_epoch_length(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Count the iterations in a checkpoint, its own and its schedules', by this run's epochs.
+    """Count the iterations in a checkpoint, its own, its history's and its schedules', by this
+    run's epochs.
 
     mmengine converts schedules to iterations when it builds them, and puts the checkpoint's numbers
     in their place: warm-up and decay would be as long as in the former run.
@@ -25,6 +28,8 @@ def fit_epoch_length(runner: Runner, checkpoint: dict[str, Any]) -> None:
         return
     meta = checkpoint["meta"]
     meta["iter"] = meta["iter"] * new // old
+    for row in checkpoint["message_hub"]["runtime_info"].get(HISTORY, ()):
+        row["iter"] = row["iter"] * new // old
     pairs = zip(
         _flat(runner.param_schedulers), _flat(checkpoint.get("param_schedulers")), strict=False
     )
