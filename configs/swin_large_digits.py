@@ -28,4 +28,4 @@ test_pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=60)
+train_cfg = dict(max_epochs=120)

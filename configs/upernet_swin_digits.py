@@ -28,7 +28,7 @@ model = dict(
         ),
         patch_size=4,
         out_indices=(0, 1, 2),
-        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_large_digits/epoch_60.pth"),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/swin_large_digits/epoch_120.pth"),
     ),
     decode_head=dict(
         type="UPerHead",
@@ -71,4 +71,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(encoder_lr_mult=0.05),
 )
 auto_scale_lr = dict(base_batch_size=8)
-train_cfg = dict(max_epochs=7, val_interval=1)
+train_cfg = dict(max_epochs=6, val_interval=1)

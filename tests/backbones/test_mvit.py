@@ -208,6 +208,16 @@ def test_loads_either_form_of_position(source, target, images):
     torch.testing.assert_close(larger(image)[0], file(image)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", ["joint", "separate"])
+def test_what_fits_is_loaded_bit_for_bit(form):
+    """As it must be for a resume: only the sum of separate positions counts in the output."""
+    file = randomize(MViT(**TINY_V1, pos_embed=form))
+    whole = nn.ModuleDict(dict(backbone=MViT(**TINY_V1, pos_embed=form)))
+    whole.load_state_dict({f"backbone.{key}": v for key, v in file.state_dict().items()})
+    for key, value in file.state_dict().items():
+        assert torch.equal(whole.backbone.state_dict()[key], value), key
+
+
 SMALLEST = dict(embed_dims=16, depths=(1, 2), img_size=32)
 SMALLEST_V2 = dict(SMALLEST, arch={}, window_size=4, out_indices=(0, 1))
 SMALLEST_V1 = dict(SMALLEST, arch="mvit_b16", kv_stride=2)

@@ -51,7 +51,7 @@ MISTAKES = [
     (dict(out_type="cls_token", cls_token=False), "needs an architecture with cls_token=True"),
     (dict(out_type="featmap", patch_drop_rate=0.5), "needs every patch: set patch_drop_rate=0"),
     (dict(pool_norm=True), "pool_norm=True is for out_type='avg_featmap'"),
-    (dict(mlp="relu"), "mlp must be one of gelu, quick_gelu, swiglu, not 'relu'"),
+    (dict(mlp="relu"), "mlp must be one of gelu, gelu_tanh, quick_gelu, swiglu, not 'relu'"),
     (dict(position="sincos"), "position 'sincos' is unknown, did you mean 'sincos2d'?"),
     (dict(position=None), "position None is unknown, did you mean 'none'?"),
     (dict(position=("learned", "sincos2d")), "several absolute kinds, ['learned', 'sincos2d']"),

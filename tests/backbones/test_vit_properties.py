@@ -46,7 +46,7 @@ def archs(draw) -> dict:
         ),
         pos_embed_cls=draw(st.booleans()),
         attention=draw(st.sampled_from(["global", (dict(type="window", window_size=2), "global")])),
-        mlp=draw(st.sampled_from(["gelu", "quick_gelu", "swiglu"])),
+        mlp=draw(st.sampled_from(["gelu", "gelu_tanh", "quick_gelu", "swiglu"])),
         qk_norm=draw(st.booleans()),
         pre_norm=draw(st.booleans()),
         layer_scale_init=draw(st.sampled_from([None, 0.1])),

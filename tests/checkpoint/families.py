@@ -56,7 +56,7 @@ def tiny(name: str, **settings) -> Backbone:
 
 
 def images_for(encoder: Backbone) -> Tensor:
-    return random_images(2, *to_pair(encoder.arch.img_size, "img_size"))
+    return random_images(2, *to_pair(encoder.arch.img_size, "img_size"))[:, : encoder.in_channels]
 
 
 def assert_same_features(encoder: Backbone, theirs: Tensor, images: Tensor) -> None:

@@ -213,6 +213,13 @@ def test_attention_that_no_other_library_has(tmp_path) -> None:
 
 
 ROPE = dict(position="rope2d", layer_scale_init=0.1)
+SAM = dict(
+    attention=(dict(type="window", window_size=3), "global"),
+    position=("learned", "decomposed"),
+    cls_token=False,
+    final_norm=False,
+    out_type="featmap",
+)
 WIDE, WIDER = dict(img_size=(64, 96)), dict(img_size=(64, 128), pos_embed_cls=False)
 
 
@@ -234,6 +241,10 @@ def plain_vit(**settings) -> Backbone:
         ("timm", dict(WIDE, num_registers=2, layer_scale_init=0.1)),
         ("timm", dict(WIDER, num_registers=2, layer_scale_init=0.1)),
         ("timm", dict(mlp="swiglu")),
+        *[(target, dict(mlp="gelu_tanh")) for target in ("timm", "huggingface")],
+        ("timm", SAM),
+        ("timm", dict(SAM, mlp_ratio=2, qkv_bias=False, norm_eps=1e-2, in_channels=1)),
+        ("mmpretrain", dict(SAM, mlp_ratio=2, norm_eps=1e-2, in_channels=1)),
         ("timm", dict(position="none")),
         ("timm", dict(qk_norm=True)),
         ("mmpretrain", dict(qkv_bias=False)),
@@ -255,6 +266,9 @@ def test_settings_unlike_every_preset(target, settings, tmp_path) -> None:
         ("timm", dict(ROPE, pre_norm=True), "rotary position"),
         ("timm", dict(ROPE, key_bias=False, mlp="quick_gelu"), "rotary position"),
         ("torchvision", dict(qkv_bias=False), "the original one alone"),
+        ("mmpretrain", dict(mlp="gelu_tanh"), "an approximation of GELU"),
+        ("timm", dict(SAM, mlp="quick_gelu"), "what SAM's encoder has not"),
+        ("mmpretrain", dict(SAM, mlp="quick_gelu"), "what SAM's encoder has not"),
         ("huggingface", dict(WIDE, layer_scale_init=0.1), "is for square images"),
     ],
     ids=str,

@@ -126,8 +126,8 @@ def hf_clip():
 
 
 def hf_siglip():
-    peer = hf("SiglipVisionModel", "SiglipVisionConfig", hidden_act="gelu")
-    return peer, ours("vit_b16", cls_token=False), last(peer)
+    peer = hf("SiglipVisionModel", "SiglipVisionConfig", hidden_act="gelu_pytorch_tanh")
+    return peer, ours("vit_b16", cls_token=False, mlp="gelu_tanh"), last(peer)
 
 
 def hf_vitdet_backbone():

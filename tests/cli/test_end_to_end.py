@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shlex
 import subprocess
 import sys
@@ -45,7 +46,11 @@ def test_the_last_line_of_a_run_predicts_as_it_is_pasted(work_dir, tmp_path):
         assert picture.width > 500
 
 
-def test_testing_gives_the_score_of_the_run(work_dir, tmp_path):
+def broken(*_) -> None:
+    raise OSError("no room")
+
+
+def test_testing_gives_the_score_of_the_run(work_dir, tmp_path, monkeypatch):
     scores, predictions = tmp_path / "scores.json", tmp_path / "predictions.pkl"
     config = work_dir / "vit_digits.py"  # as the run used it
     for out in (scores, predictions):
@@ -57,7 +62,15 @@ def test_testing_gives_the_score_of_the_run(work_dir, tmp_path):
         assert "accuracy/top1" in printed
     best = torch.load(best_checkpoint(work_dir), weights_only=True)["message_hub"]["runtime_info"]
     assert json.loads(scores.read_text())["accuracy/top1"] == pytest.approx(best["best_score"])
-    assert predictions.stat().st_size > 0
+    before = predictions.read_bytes()
+    assert len(pickle.loads(before)) > 100  # images
+    words = ["test", config, best_checkpoint(work_dir), "--work-dir", tmp_path]
+    with monkeypatch.context() as patched:
+        patched.setattr("vit_backbones.files.os.replace", broken)
+        status, printed, err = command(*words, "--out", predictions, *options())
+    assert (status, f"cannot write {predictions}" in err) == (2, True)
+    assert "accuracy/top1" in printed  # the test was not for nothing
+    assert predictions.read_bytes() == before
 
 
 def test_test_time_augmentation(work_dir, tmp_path):
@@ -119,7 +132,7 @@ def test_predictions_are_those_of_the_model(work_dir):
     assert sum(probabilities) == pytest.approx(1)
     assert probabilities == sorted(probabilities, reverse=True)
 
-    model = classifier.inferencer.model
+    model = classifier.model.model
     pixels = torch.from_numpy(np.array(Image.fromarray(image).resize((16, 16), 2), np.float32))
     inputs = (pixels.permute(2, 0, 1)[None] - 127.5) / 127.5
     expected = model.head(model.backbone(inputs)).softmax(1)[0]
@@ -131,7 +144,7 @@ def test_predictions_are_those_of_the_model(work_dir):
 def test_what_ends_a_classifiers_pipeline_is_about_the_image(work_dir, monkeypatch):
     cfg = read_config(str(work_dir / "vit_digits.py"))
     classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu")
-    monkeypatch.setattr(classifier.inferencer, "preprocess", lambda _: [][0])
+    monkeypatch.setattr(classifier.model, "pipeline", lambda _: [][0])
     with pytest.raises(UserError, match=r"x.png .*of 4 x 2 pixels.*\(list index out of range\)"):
         classifier(Path("x.png"), np.zeros((2, 4, 3), np.uint8))
 
@@ -139,16 +152,15 @@ def test_what_ends_a_classifiers_pipeline_is_about_the_image(work_dir, monkeypat
 def test_models_of_data_sets_that_hold_rgb_get_rgb(work_dir, monkeypatch):
     cfg = read_config(str(work_dir / "vit_digits.py"))
     classifier = Classifier(cfg, str(best_checkpoint(work_dir)), "cpu")
-    assert classifier.rgb
-    seen = []
-    preprocess = classifier.inferencer.preprocess
+    assert classifier.model.from_rgb is True
+    seen, pipeline = [], classifier.model.pipeline
     monkeypatch.setattr(
-        classifier.inferencer, "preprocess", lambda x: seen.extend(x) or preprocess(x)
+        classifier.model, "pipeline", lambda x: seen.append(x["img"]) or pipeline(x)
     )
     blue = np.zeros((8, 8, 3), np.uint8)
     blue[..., 2] = 255
     for holds_rgb, expected in ((True, [0, 0, 255]), (False, [255, 0, 0])):
-        classifier.rgb = holds_rgb
+        classifier.model.from_rgb = holds_rgb
         classifier(Path("blue.png"), blue)
         assert seen.pop()[0, 0].tolist() == expected
 

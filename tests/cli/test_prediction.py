@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -96,6 +97,43 @@ def segmenter(tmp_path_factory) -> tuple[Path, Path]:
     return make(tmp_path_factory.mktemp("segmenter"), "mmseg", config, changes, meta)
 
 
+GRAY = """
+default_scope = "mmpretrain"
+custom_imports = dict(imports=["vit_backbones"])
+data_preprocessor = dict(mean=[127.5], std=[127.5], to_rgb=False)
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="vit_backbones.VisionTransformer",
+        arch=dict(embed_dims=16, depth=1, num_heads=2),
+        img_size=32,
+        in_channels=1,
+    ),
+    head=dict(type="LinearClsHead", num_classes=1002, in_channels=16),
+)
+test_pipeline = [
+    dict(type="LoadImageFromFile", color_type="grayscale"),
+    dict(type="Resize", scale=(32, 32)),
+    dict(type="PackInputs"),
+]
+test_dataloader = dict(dataset=dict(type="ImageNet", pipeline=test_pipeline))
+"""
+
+
+@pytest.fixture(scope="module")
+def gray_classifier(tmp_path_factory) -> tuple[Path, Path]:
+    """Of images of one channel, sure of a class beyond the 1,000 that ImageNet has."""
+    folder = tmp_path_factory.mktemp("gray")
+    (folder / "config.py").write_text(GRAY)
+    cfg = read_config(str(folder / "config.py"))
+    init_default_scope("mmpretrain")
+    model = import_module("mmpretrain.registry").MODELS.build(cfg.model)
+    with torch.no_grad():
+        model.head.fc.bias[1001] = 9.0
+    torch.save(dict(state_dict=model.state_dict()), folder / "weights.pth")
+    return folder / "config.py", folder / "weights.pth"
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("image") / "photo.png"
@@ -133,6 +171,43 @@ def test_objects_are_those_that_mmdet_finds(detector, image):
     assert sorted(found.scores, reverse=True) == expected.scores.tolist()
     names = CocoDataset.METAINFO["classes"]
     assert found.names == [names[label] for label in expected.labels]
+
+
+def test_boxes_of_masks_where_a_model_has_none(detector):
+    """SOLO's are all zero."""
+    from mmengine.structures import InstanceData
+
+    predictor = Detector.__new__(Detector)
+    predictor.model, predictor.top, predictor.score_thr = mock.Mock(), None, 0.0
+    predictor.model.colors.return_value = [(1, 0, 0)]
+    masks = torch.zeros(1, 8, 8, dtype=torch.bool)
+    masks[0, 2:5, 1:7] = True
+    found = InstanceData(
+        scores=torch.ones(1),
+        labels=torch.zeros(1, dtype=int),
+        bboxes=torch.zeros(1, 4),
+        masks=masks,
+    )
+    assert predictor._objects(np.zeros((8, 8, 3), np.uint8), found).boxes.tolist() == [[1, 2, 7, 5]]
+
+
+def test_a_classifier_loads_images_as_its_config_does(gray_classifier, image, tmp_path):
+    path = tmp_path / "[raw] a$^$.png"  # neither rich's markup nor matplotlib's mathematics
+    path.write_bytes(image.read_bytes())
+    status, out, err = command(
+        "predict", *gray_classifier, path, "--top", 2, "--out", tmp_path / "pictures"
+    )
+    assert status == 0, err
+    assert str(path) in out
+    assert "class 1001" in out  # the data set has no name for it
+    assert (tmp_path / "pictures" / path.name).stat().st_size > 0
+
+
+def test_a_classifier_whose_config_has_no_test_data(gray_classifier, image):
+    status, _, err = command(
+        "predict", *gray_classifier, image, "--cfg-options", "test_dataloader=None"
+    )
+    assert (status, "has no test_dataloader with a pipeline" in err) == (2, True)
 
 
 def test_nothing_sure_enough(detector, image, tmp_path):

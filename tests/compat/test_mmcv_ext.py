@@ -106,6 +106,26 @@ def test_roi_align_with_max_pooling_takes_the_highest_sample_and_its_gradient():
     assert gradient.sum() == 2
 
 
+def test_deform_conv_reads_the_first_numbers_of_larger_offsets():
+    """As mmcv's kernel does, where DyHead hands over those of the level below."""
+    from mmcv.ops import modulated_deform_conv2d
+
+    x, kernel = torch.randn(2, 3, 6, 7, requires_grad=True), torch.randn(4, 3, 3, 3)
+    offset, mask = torch.randn(2, 18, 12, 14, requires_grad=True), torch.rand(2, 9, 12, 14)
+    out = modulated_deform_conv2d(x, offset, mask, kernel, None, 1, 1, 1, 1, 1)
+    offset_read, mask_read = (
+        t.flatten(1)[:, : t.shape[1] * 42].reshape(2, -1, 6, 7) for t in (offset, mask)
+    )
+    expected = modulated_deform_conv2d(x, offset_read, mask_read, kernel, None, 1, 1, 1, 1, 1)
+    torch.testing.assert_close(out, expected)
+    for found, wanted in zip(
+        torch.autograd.grad(out.sum(), (x, offset)),
+        torch.autograd.grad(expected.sum(), (x, offset)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
 def test_roi_align_with_max_pooling_differentiates():
     from mmcv.ops import roi_align
 

@@ -9,6 +9,7 @@ from vit_backbones.visualization.canvas import (
     canvas,
     class_colors,
     enlargement,
+    outline,
     readable_on,
 )
 from vit_backbones.visualization.detections import draw_detections
@@ -136,6 +137,24 @@ def test_a_legend_longer_than_the_picture_says_how_many_are_left():
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[-1] == f"and {41 - len(texts)} more"
     assert figure.legends[0].get_window_extent().y0 >= 0
+
+
+def test_dollars_in_names_are_dollars():
+    name, mask = "x_$\\frac$", np.zeros((64, 128), bool)
+    mask[:20] = True
+    pixels(draw_detections(BLACK, np.array([[0.0, 0, 9, 9]]), [name], [0.5], [RED]))
+    pixels(draw_semantic_map(BLACK, mask.astype(int), {1: name}, [RED, GREEN]))
+    pixels(draw_segments(BLACK, mask[None], [name], [RED]))
+
+
+def test_an_outline_lies_on_the_border_of_its_mask():
+    mask = np.zeros((64, 128), bool)
+    mask[30:50, 70:90] = True
+    axes = canvas(BLACK)[1][0]
+    outline(axes, mask, "red", width=1)
+    (path,) = axes.collections[0].get_paths()
+    assert path.vertices.min(axis=0).tolist() == pytest.approx([70, 30])
+    assert path.vertices.max(axis=0).tolist() == pytest.approx([90, 50])
 
 
 def test_segments_carry_their_names_inside():

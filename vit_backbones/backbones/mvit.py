@@ -241,8 +241,16 @@ def _adapt_position_on_load(model: MViT, state_dict: dict[str, Tensor], prefix: 
     """A ``load_state_dict`` pre-hook: fit a file's absolute positions to the model's grid and form.
 
     For one frame the joint and the separate form hold the same: the published image model is joint,
-    the paper's is separate. What can't be understood is left for load_state_dict to complain about.
+    the paper's is separate. What fits already stays as it is, and what can't be understood is left
+    for load_state_dict to complain about.
     """
+    own = {
+        prefix + name: parameter.shape
+        for name, parameter in model.named_parameters(recurse=False)
+        if name.startswith("pos_embed")
+    }
+    if all(key in state_dict and state_dict[key].shape == shape for key, shape in own.items()):
+        return
     form, cls = model.arch.pos_embed, model.num_prefix_tokens
     joint, spatial, temporal, of_class = (
         prefix + "pos_embed" + part for part in ("", "_spatial", "_temporal", "_class")

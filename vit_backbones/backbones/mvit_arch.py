@@ -77,7 +77,8 @@ class MViTArch:
             'separate' (space, time, which is one frame here, and class token; MViT, section 3.2).
         pos_interpolation: Fields of :class:`PosInterpolation`, how positions are resized.
         rel_pos: Decomposed relative position (MViTv2).
-        residual_pooling: Add the pooled queries to the attention's result (MViTv2).
+        residual_pooling: Add the pooled queries to the attention's result (MViTv2), that of the
+            class token included, as timm and mmpretrain do; SlowFast leaves the class token out.
         dim_mul_in_attention: Double the width in the attention of a stage's first block (MViTv2-T,
             -S, -B); else in the MLP of the last block of the stage before (MViT, MViTv2-L), whose
             output is then wider.

@@ -84,7 +84,9 @@ B = dict(embed_dims=768, depth=12)
 L = dict(embed_dims=1024, depth=24)
 H = dict(embed_dims=1280, depth=32, num_heads=16)
 
-# Google's code zooms position embeddings linearly, corners on corners.
+# Google's code zooms position embeddings linearly, corners on corners. Its GELU is the
+# approximation by tanh (mlp="gelu_tanh"); these have the exact one, as timm, transformers and
+# mmpretrain have for its weights, and differ from its outputs by about 1e-4.
 _add(
     "VisionTransformer",
     "ViT, Dosovitskiy et al. 2021 (arXiv:2010.11929); AugReg, Steiner et al. 2021 (2106.10270)",
@@ -119,11 +121,12 @@ _add(
     layer_scale_init=1e-4,
     drop_path_uniform=True,
 )
+# Their positions were those of sincos2d, and fixed, in pre-training; the authors' fine-tuning
+# (models_vit.py) trains them.
 _add(
     "VisionTransformer",
     "MAE, He et al. 2022 (arXiv:2111.06377)",
     {"mae_b16": (85.80, B), "mae_l16": (303.30, L), "mae_h14": (630.76, {**H, "patch_size": 14})},
-    position="sincos2d",
 )
 _add(
     "VisionTransformer",

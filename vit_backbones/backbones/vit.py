@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,12 @@ from .out_types import format_tokens, resolve_out_type
 from .vit_arch import ViTArch
 from .vit_loading import adapt_position_on_load
 
+ACTIVATIONS = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "quick_gelu": QuickGELU,
+}
+
 
 class Block(nn.Module):
     """Pre-norm transformer block: attention and MLP, each with norm, LayerScale and stochastic
@@ -36,8 +43,8 @@ class Block(nn.Module):
         if arch.mlp == "swiglu":
             self.mlp = SwiGLU(dim, swiglu_hidden_dim(dim, arch.mlp_ratio), drop=arch.drop_rate)
         else:
-            act = QuickGELU if arch.mlp == "quick_gelu" else nn.GELU
-            self.mlp = Mlp(dim, int(dim * arch.mlp_ratio), act, drop=arch.drop_rate)
+            hidden_dim, act = int(dim * arch.mlp_ratio), ACTIVATIONS[arch.mlp]
+            self.mlp = Mlp(dim, hidden_dim, act, drop=arch.drop_rate)
         scaled = arch.layer_scale_init is not None
         self.ls1 = LayerScale(dim, arch.layer_scale_init) if scaled else nn.Identity()
         self.ls2 = LayerScale(dim, arch.layer_scale_init) if scaled else nn.Identity()

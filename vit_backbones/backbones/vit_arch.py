@@ -20,7 +20,7 @@ from ..layers.attention_kinds import ATTENTIONS, attention_options, check_attent
 from ..layers.position import PosInterpolation, check_interpolation
 
 POSITIONS = ("none", "learned", "sinusoid1d", "sincos2d", "rope2d", "decomposed")
-MLPS = ("gelu", "quick_gelu", "swiglu")
+MLPS = ("gelu", "gelu_tanh", "quick_gelu", "swiglu")
 
 
 @dataclass
@@ -38,8 +38,8 @@ class ViTArch:
             Any other size works, too.
         in_channels: Channels of the images.
         position: One or several of 'none', 'learned' (1-D, per patch; ViT, appendix D.4),
-            'sinusoid1d' (Vaswani et al. 2017), 'sincos2d' (MAE), 'rope2d' (DINOv3), 'decomposed'
-            (relative; ViTDet).
+            'sinusoid1d' (Vaswani et al. 2017), 'sincos2d' (MAE's pre-training), 'rope2d' (DINOv3),
+            'decomposed' (relative; ViTDet).
         pretrain_img_size: Size for which the absolute positions are stored where it isn't
             ``img_size`` (ViTDet).
         pos_interpolation: Fields of :class:`PosInterpolation`, how positions are resized.
@@ -51,7 +51,8 @@ class ViTArch:
             a sequence of them, repeated over the blocks: ('window', 'window', 'global') makes every
             third block global.
         qkv_bias, key_bias, qk_norm: See :class:`SelfAttention`.
-        mlp: 'gelu', 'quick_gelu' (CLIP) or 'swiglu' (DINOv2 giant, DINOv3).
+        mlp: 'gelu', 'gelu_tanh' (the approximation of GELU in Google's code and SigLIP),
+            'quick_gelu' (CLIP) or 'swiglu' (DINOv2 giant, DINOv3).
         layer_scale_init: First value of LayerScale, None for none.
         norm_eps: Epsilon of all norms.
         pre_norm: A norm before the first block and no bias in the patch projection (CLIP).

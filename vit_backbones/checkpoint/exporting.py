@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 
 from ..backbones.base import Backbone
 from ..errors import UserError
-from ..files import explained, make_folder
+from ..files import ended_in_order, explained, make_folder
 from .writing import check_new
 
 FORMATS = ("onnx", "pt2")
@@ -106,7 +106,8 @@ def export(
     if dynamic == "all":
         ph, pw = encoder.arch.patch
         inputs.append(_images(encoder, 2, (4 * ph, 7 * pw)))
-    with explained(path), tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=folder) as new:
+    empty = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=folder)
+    with ended_in_order(), explained(path), empty as new:
         partial = Path(new, path.name)
         run = (_write_onnx if format == "onnx" else _write_pt2)(program, partial, example)
         error, shapes = 0.0, ()

@@ -39,7 +39,7 @@ def run_export(args: Namespace) -> None:
     done = export(
         model, out, args.format, size, dynamic=args.dynamic, encoder=encoder, force=args.force
     )
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for file in done.files:
         console.print(f"Wrote {file}, {file.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
     console.print(f"Input: images, float32, {_input_shape(encoder, size, args.dynamic)}")

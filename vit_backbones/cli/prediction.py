@@ -36,7 +36,7 @@ def predict(args: Namespace) -> None:
     paths = image_paths(args.images)
     folder = make_folder(args.out) if args.out else None
     predictor = load_predictor(cfg, args.checkpoint, args.device, args.top, args.score_thr)
-    console, failed = Console(), 0
+    console, failed = Console(markup=False, emoji=False), 0
     for path in paths:
         try:
             prediction = predictor(path, read_image(path))

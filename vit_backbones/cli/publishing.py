@@ -20,7 +20,7 @@ def run_publishing(args: Namespace) -> None:
     """
     cfg = read_config(args.config, args.cfg_options)
     done = publish(args.checkpoint, cfg, args.out, encoder_only=args.encoder, force=args.force)
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(f"\nPublished in {done.folder}", style="bold", soft_wrap=True)
     for file in sorted(done.folder.iterdir()):
         console.print(f"  {file.name}  {file.stat().st_size / 1e6:.2f} MB", soft_wrap=True)

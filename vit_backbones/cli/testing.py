@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from argparse import Namespace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from ..datasets.on_disk import check_data, leaf_datasets, set_data_root
 from ..engine import unwrapped
 from ..errors import UserError
-from ..files import make_folder, write_json
+from ..files import make_folder, write_atomically, write_json
 from .config import choose_work_dir, read_config
 from .counts import check_counts
 from .training import build_runner, set_loader_defaults
@@ -35,16 +36,30 @@ def test(args: Namespace) -> dict[str, float]:
     if out:
         make_folder(out.parent)  # now, not after the test
     if out and out.suffix == ".pkl":
-        runner.test_evaluator.metrics.append(DumpResults(str(out)))
+        predictions = Predictions()
+        runner.test_evaluator.metrics.append(predictions)
     scores = runner.test()
     if is_main_process():
         print_scores(scores, args.checkpoint)
         if out and out.suffix == ".json":
             write_json(out, scores)
+        elif out:
+            write_atomically(out, pickle.dumps(predictions.whole))
     return scores
 
 
 test.__test__ = False  # not a test of pytest's
+
+
+class Predictions(DumpResults):
+    """mmengine's collector of what a model predicted, for a file that is whole or not there."""
+
+    def __init__(self) -> None:
+        super().__init__("predictions.pkl")  # which it does not write
+
+    def compute_metrics(self, results: list) -> dict:
+        self.whole = results
+        return {}
 
 
 def testing_config(args: Namespace) -> Config:
@@ -88,7 +103,7 @@ def set_tta(cfg: Config) -> None:
 
 
 def print_scores(scores: dict[str, float], checkpoint: str) -> None:
-    console, table = Console(), Table()
+    console, table = Console(markup=False, emoji=False), Table()
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +27,7 @@ class Mlp(nn.Module):
     Args:
         dim: Width of the input.
         hidden_dim: Width between the two linear layers.
-        act_layer: Activation, ``nn.GELU`` (exact, erf) or :class:`QuickGELU`.
+        act_layer: Makes the activation: ``nn.GELU`` (exact, erf) or :class:`QuickGELU`, say.
         drop: Dropout after the activation and after the output.
         out_dim: Width of the output; None: ``dim``.
     """
@@ -34,7 +36,7 @@ class Mlp(nn.Module):
         self,
         dim: int,
         hidden_dim: int,
-        act_layer: type[nn.Module] = nn.GELU,
+        act_layer: Callable[[], nn.Module] = nn.GELU,
         drop: float = 0.0,
         out_dim: int | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 import numpy as np
@@ -72,18 +72,30 @@ def readable_on(color: Color) -> str:
 def outline(axes: Axes, mask: np.ndarray, color: Color | str, width: float) -> None:
     """The border of a mask, bool (H, W)."""
     if mask.any() and not mask.all():
+        # its part of the image alone, which matplotlib keeps in float64
+        (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis))[[0, -1]] for axis in (1, 0))
+        part = mask[top : bottom + 1, left : right + 1]
         # zeros around, so that the border is closed where the mask touches the edge
-        levels = np.pad(mask, 1).astype(float)
-        ys, xs = (np.arange(-0.5, size + 1) for size in mask.shape)
+        levels = np.pad(part, 1).astype(float)
+        ys, xs = (n - 0.5 + np.arange(size + 2) for n, size in zip((top, left), part.shape))
         axes.contour(xs, ys, levels, levels=[0.5], colors=[color], linewidths=width)
 
 
-def shade(axes: Axes, mask: np.ndarray, color: Color, alpha: float) -> None:
-    """Colour the pixels of a mask, bool (H, W)."""
-    height, width = mask.shape
-    layer = np.zeros((height, width, 4))
-    layer[mask] = (*color, alpha)
-    axes.imshow(layer, extent=(0, width, height, 0), interpolation="nearest")
+def shade(
+    axes: Axes,
+    image: np.ndarray,
+    masks: Iterable[np.ndarray],
+    colors: Iterable[Color],
+    alpha: float,
+) -> None:
+    """Show an image (H, W, 3), uint8, with the pixels of masks, bool (H, W), coloured, one mask
+    after the other."""
+    height, width = image.shape[:2]
+    shaded = image.astype(np.float32)
+    for mask, color in zip(masks, colors):
+        shaded[mask] += alpha * (255 * np.asarray(color, np.float32) - shaded[mask])
+    shaded = shaded.round().astype(np.uint8)  # one layer: a float64 one per mask takes gigabytes
+    axes.imshow(shaded, extent=(0, width, height, 0), interpolation="nearest")
 
 
 class Labels:
@@ -102,6 +114,7 @@ class Labels:
             textcoords="offset pixels",
             fontsize=9,
             fontweight="bold",
+            parse_math=False,  # a $ in a name is one
             color=readable_on(color),
             bbox=dict(facecolor=color, edgecolor="none", pad=PAD * 72 / DPI),
         )

@@ -33,9 +33,10 @@ def draw_detections(
     height, width = image.shape[:2]
     # a box alone has a light edge, for dark images; around a mask a fine line will do
     lines = [("white", 2.8), (None, 1.6)] if masks is None else [(None, 1)]
+    if masks is not None:
+        shade(axes, image, masks[::-1], colors[::-1], alpha=0.35)
     for i in reversed(range(len(boxes))):  # the surest on top
         if masks is not None:
-            shade(axes, masks[i], colors[i], alpha=0.35)
             outline(axes, masks[i], colors[i], width=1.6)
         x1, y1, x2, y2 = boxes[i]
         for color, line in lines:

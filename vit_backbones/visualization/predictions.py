@@ -24,13 +24,13 @@ def draw_prediction(
     figure = Figure(figsize=(8, 0.8 + 0.42 * max(len(names), 5)), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
     left.imshow(image, interpolation="nearest" if max(image.shape) < 100 else "antialiased")
-    left.set_title(title, fontsize=10)
+    left.set_title(title, fontsize=10, parse_math=False)
     left.axis("off")
 
     rows = range(len(names))
     bars = right.barh(rows, probabilities, color=[BEST_BAR] + [BAR] * (len(names) - 1))
     right.bar_label(bars, [f"{p:.1%}" for p in probabilities], padding=4, fontsize=9)
-    right.set_yticks(rows, [shorten(name) for name in names], fontsize=9)
+    right.set_yticks(rows, [shorten(name) for name in names], fontsize=9, parse_math=False)
     right.invert_yaxis()
     right.set_xlim(0, 1.15)  # room for the labels
     right.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)

@@ -28,8 +28,8 @@ def draw_semantic_map(
     """
     margin = round(KEY + LETTER * max(map(len, names.values()), default=0))
     figure, (_, axes) = canvas(image, panels=2, margin=margin)
-    for label in names:
-        shade(axes, labels == label, colors[label], ALPHA)
+    masks = (labels == label for label in names)
+    shade(axes, image, masks, [colors[label] for label in names], ALPHA)
     if enlargement(*labels.shape) > 1:  # else a line would cover what a ragged map shows
         for label in names:
             outline(axes, labels == label, "white", width=0.8)
@@ -38,7 +38,7 @@ def draw_semantic_map(
     handles = [Patch(color=colors[label], label=names[label]) for label in shown]
     if len(names) > rows:
         handles.append(Patch(alpha=0, label=f"and {len(names) - rows} more"))
-    figure.legend(
+    legend = figure.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(axes.get_position().x1, 1),
@@ -46,6 +46,8 @@ def draw_semantic_map(
         frameon=False,
         borderaxespad=0.5,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a $ in a name is one
     axes.set(xlim=(0, image.shape[1]), ylim=(image.shape[0], 0))
     return figure
 
@@ -62,8 +64,7 @@ def draw_segments(
         colors: Of the segments.
     """
     figure, (_, axes) = canvas(image, panels=2)
-    for mask, color in zip(masks, colors):
-        shade(axes, mask, color, ALPHA)
+    shade(axes, image, masks, colors, ALPHA)
     for mask in masks:
         outline(axes, mask, "white", width=0.8)
     labels = Labels(axes)

@@ -61,6 +61,16 @@ def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
     return (sides.pop() if sides else 0), list(arch.window_sizes)
 
 
+def check_sam(target: str, encoder: Backbone) -> None:
+    """Raise a UserError where a ViTDet has what SAM's encoder has not."""
+    arch = encoder.arch
+    tokens = arch.cls_token or arch.num_registers or encoder.pos_embed is None
+    norms = arch.final_norm or arch.pre_norm or arch.pool_norm or arch.qk_norm
+    scaled = arch.layer_scale_init is not None
+    if tokens or norms or scaled or arch.mlp != "gelu" or "rope2d" in arch.positions:
+        raise refuse(target, encoder, "besides windows it has what SAM's encoder has not")
+
+
 def check_windows(target: str, encoder: Backbone) -> None:
     """Raise a UserError where a Swin, at its input size, has maps smaller than their windows: their
     bias tables have other sizes there, or the maps are padded."""

@@ -37,6 +37,10 @@ def huggingface_code(encoder: Backbone, path: str) -> str:
     )
 
 
+# transformers' names of what isn't the plain GELU
+ACTIVATIONS = {"gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "quick_gelu"}
+
+
 def huggingface_config(encoder: Backbone) -> Config:
     """What config.json holds.
 
@@ -55,7 +59,7 @@ def _vit(encoder: Backbone) -> Config:
         hidden_size=arch.embed_dims,
         num_hidden_layers=arch.depth,
         num_attention_heads=arch.heads,
-        hidden_act="quick_gelu" if arch.mlp == "quick_gelu" else "gelu",
+        hidden_act=ACTIVATIONS.get(arch.mlp, "gelu"),
         layer_norm_eps=arch.norm_eps,
         image_size=_side(arch.img_size),
         patch_size=_side(arch.patch_size),

@@ -11,6 +11,7 @@ from .common import (
     arguments,
     check_mvit,
     check_one_window,
+    check_sam,
     check_windows,
     is_plain,
     mlp_width,
@@ -110,8 +111,8 @@ def _vit(encoder: Backbone) -> dict[str, Any]:
         return _sam(encoder, settings)
     if encoder.pos_embed is None or arch.num_registers or "rope2d" in arch.positions:
         raise refuse("mmpretrain", encoder, "it has no absolute positions, or registers")
-    if arch.mlp == "quick_gelu":
-        raise refuse("mmpretrain", encoder, "its MLPs have the quick GELU")
+    if arch.mlp in ("gelu_tanh", "quick_gelu"):
+        raise refuse("mmpretrain", encoder, "its MLPs have an approximation of GELU")
     settings["out_type"] = "avg_featmap" if arch.pool_norm else "raw"
     if not arch.cls_token:
         settings["with_cls_token"] = False
@@ -139,8 +140,7 @@ def _swiglu_channels(encoder: Backbone) -> int:
 def _sam(encoder: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
     arch = encoder.arch
     side, windowed = window_blocks("mmpretrain", encoder)
-    if arch.final_norm or arch.pre_norm or arch.layer_scale_init is not None or arch.mlp != "gelu":
-        raise refuse("mmpretrain", encoder, "besides windows it has what SAM's encoder has not")
+    check_sam("mmpretrain", encoder)
     if arch.pos_grid != arch.grid:
         raise refuse(
             "mmpretrain",

@@ -15,6 +15,7 @@ from .common import (
     check_oblong_maps,
     check_one_window,
     check_plain,
+    check_sam,
     check_windows,
     mlp_width,
     refuse,
@@ -24,6 +25,7 @@ from .common import (
 )
 
 Model = tuple[str, dict[str, Any]]
+APPROXIMATIONS = ("gelu_tanh", "quick_gelu")  # of GELU, by the same names
 
 
 def timm_code(encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
@@ -54,6 +56,10 @@ def timm_code(encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
     return "\n".join([*imports, "", f"model = timm.create_model({name!r}, {words}).eval()", call])
 
 
+def _layer_norm(eps: float) -> Code:
+    return Code(f"partial(torch.nn.LayerNorm, eps={eps})")
+
+
 def _sizes(encoder: Backbone) -> dict[str, Any]:
     arch = encoder.arch
     check_plain("timm", encoder)
@@ -78,8 +84,8 @@ def _vit(encoder: Backbone) -> Model:
         settings["init_values"] = arch.layer_scale_init
     elif name != "vit_base_patch16_224":
         settings["init_values"] = 0.0  # None would be the model's own
-    if arch.mlp == "quick_gelu":
-        settings["act_layer"] = "quick_gelu"
+    if arch.mlp in APPROXIMATIONS:
+        settings["act_layer"] = arch.mlp
     if arch.pre_norm:
         settings["pre_norm"] = True
     if arch.num_registers:
@@ -99,20 +105,20 @@ def _vit(encoder: Backbone) -> Model:
     elif not arch.final_norm:
         settings["final_norm"] = False
     if arch.norm_eps != eps:
-        settings["norm_layer"] = Code(f"partial(torch.nn.LayerNorm, eps={arch.norm_eps})")
+        settings["norm_layer"] = _layer_norm(arch.norm_eps)
     return name, settings
 
 
 def _dinov3(encoder: Backbone, biased: bool) -> Model:
     arch, settings = encoder.arch, _sizes(encoder)
     other = encoder.pos_embed is not None or arch.layer_scale_init is None or not arch.cls_token
-    if other or arch.pre_norm or arch.qk_norm or arch.mlp == "quick_gelu":
+    if other or arch.pre_norm or arch.qk_norm or arch.mlp in APPROXIMATIONS:
         raise refuse("timm", encoder, "with rotary position it is DINOv3 or nothing there")
     gated = arch.mlp == "swiglu"
     name = f"vit_small_{'plus_' if gated else ''}patch16_dinov3{'_qkvb' if biased else ''}"
     settings.update(num_reg_tokens=arch.num_registers, rope_temperature=arch.rope_base)
     if arch.norm_eps != 1e-5:
-        settings["norm_layer"] = Code(f"partial(torch.nn.LayerNorm, eps={arch.norm_eps})")
+        settings["norm_layer"] = _layer_norm(arch.norm_eps)
     return name, settings
 
 
@@ -120,6 +126,7 @@ def _sam_code(encoder: Backbone, path: str) -> str:
     """ViTDet's encoder is SAM's; timm's neck behind it is no part of ours."""
     arch = encoder.arch
     side, windowed = window_blocks("timm", encoder)
+    check_sam("timm", encoder)
     if arch.pos_grid != arch.grid:
         raise refuse(
             "timm",
@@ -134,11 +141,19 @@ def _sam_code(encoder: Backbone, path: str) -> str:
         embed_dim=arch.embed_dims,
         depth=arch.depth,
         num_heads=arch.heads,
+        mlp_ratio=_ratio(mlp_width(encoder), arch.embed_dims),
         window_size=side,
         global_attn_indexes=tuple(i for i in range(arch.depth) if i not in windowed),
     )
+    if arch.in_channels != 3:
+        settings["in_chans"] = arch.in_channels
+    if not arch.qkv_bias:
+        settings["qkv_bias"] = False
+    settings["norm_layer"] = _layer_norm(arch.norm_eps)  # timm's has 1e-5, SAM's 1e-6
     return "\n".join(
         [
+            "from functools import partial",
+            "",
             "import timm",
             "import torch",
             "",

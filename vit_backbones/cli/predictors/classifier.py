@@ -11,10 +11,8 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from rich.table import Table
 
-from ...datasets.channels import starts_from_rgb
 from ...visualization.predictions import draw_prediction
-from ..weights import load_weights
-from .model import choose_device, preparing
+from .model import TrainedModel
 
 
 @dataclass
@@ -44,34 +42,16 @@ class Classifier:
     """A classifier with its weights and its test pipeline.
 
     Raises:
-        UserError: The checkpoint does not fit.
+        UserError: The config describes no test data, or the checkpoint does not fit it.
     """
 
     def __init__(
         self, cfg: Config, checkpoint: str, device: str | None = None, top: int = 5
     ) -> None:
-        from mmpretrain import ImageClassificationInferencer, get_model
-
-        chosen = choose_device(device)
-        model = get_model(cfg, pretrained=False)
-        meta = load_weights(model, checkpoint)
-        self.inferencer = ImageClassificationInferencer(model, pretrained=False, device=chosen)
-        # the checkpoint knows best; a config alone tells the names only through its data set
-        self.classes = meta.get("dataset_meta", {}).get("classes") or self.inferencer.classes
-        self.rgb = starts_from_rgb(
-            cfg.test_dataloader.dataset.pipeline, getattr(model.data_preprocessor, "to_rgb", False)
-        )
-        self.top = top
+        self.model, self.top = TrainedModel(cfg, checkpoint, device), top
 
     def __call__(self, path: Path, image: np.ndarray) -> Classes:
-        """The file is only named: its pixels (H, W, 3), uint8, RGB, are what is classified."""
-        pixels = image if self.rgb else np.ascontiguousarray(image[..., ::-1])
-        with preparing(path, image):
-            (batch,) = self.inferencer.preprocess([pixels])
-        (sample,) = self.inferencer.forward(batch)
-        probabilities, labels = sample.pred_score.topk(min(self.top, len(sample.pred_score)))
-        names = [self.name(label) for label in labels.tolist()]
+        scores = self.model(path, image).pred_score
+        probabilities, labels = scores.topk(min(self.top, len(scores)))
+        names = [self.model.name(label) for label in labels.tolist()]
         return Classes(image, path.name, names, probabilities.tolist())
-
-    def name(self, label: int) -> str:
-        return str(self.classes[label]) if self.classes else f"class {label}"

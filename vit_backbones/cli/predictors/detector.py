@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
 from rich.table import Table
@@ -106,12 +107,16 @@ class Detector:
         left = scores[len(shown) :]
         labels = instances.labels[shown].tolist()
         colors = self.model.colors(max(labels, default=0))
-        masks = None
+        masks, boxes = None, instances.bboxes[shown].numpy()
         if "masks" in instances:
             masks = np.asarray(instances.masks)[shown.numpy()].astype(bool)
+            if not boxes.any():  # SOLO's are all zero
+                from mmdet.structures.mask import mask2bbox
+
+                boxes = mask2bbox(torch.from_numpy(masks)).numpy()
         return Objects(
             image,
-            instances.bboxes[shown].numpy(),
+            boxes,
             [self.model.name(label) for label in labels],
             scores[: len(shown)].numpy(),
             [colors[label] for label in labels],

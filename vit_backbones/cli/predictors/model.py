@@ -1,4 +1,4 @@
-"""What a detector and a segmenter share: the model, its test pipeline and its classes."""
+"""What all predictors share: the model, its test pipeline and its classes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
+from ...datasets.channels import starts_from_rgb
 from ...datasets.on_disk import leaf_datasets
 from ...errors import UserError
 from ...swap import library_of
@@ -53,7 +54,7 @@ def preparing(path: Path, image: np.ndarray) -> Iterator[None]:
 
 
 class TrainedModel:
-    """A model of mmdet or mmseg with its weights, fed by its config's own test pipeline.
+    """A model with its weights, fed by its config's own test pipeline.
 
     Attributes:
         classes: Their names, from the checkpoint, else from the config's data set; may be empty.
@@ -71,25 +72,37 @@ class TrainedModel:
         scope = library_of(cfg)
         init_default_scope(scope)
         registry = import_module(f"{scope}.registry")
-        model = revert_sync_batchnorm(registry.MODELS.build(cfg.model))
+        preprocessor = cfg.get("data_preprocessor")  # mmpretrain's configs have it there
+        parts = dict(data_preprocessor=preprocessor) if preprocessor else {}
+        model = revert_sync_batchnorm(registry.MODELS.build({**parts, **cfg.model}))
         meta = load_weights(model, checkpoint).get("dataset_meta") or {}
         self.model = model.to(self.device).eval()
         self.pipeline = Compose(
             [step for step in dataset.pipeline if "Annotations" not in str(step["type"])]
         )
+        loads = any("LoadImage" in str(step["type"]) for step in dataset.pipeline)
+        to_rgb = getattr(model.data_preprocessor, "to_rgb", False)
+        # of the pixels that a pipeline begins with; None: it loads them from a file
+        self.from_rgb = None if loads else starts_from_rgb(dataset.pipeline, to_rgb)
         described = data_set_meta(dataset, registry.DATASETS)
         self.classes: Sequence[str] = meta.get("classes") or described.get("classes") or ()
         self.palette = meta.get("palette") or described.get("palette")
 
     @torch.no_grad()
     def __call__(self, path: Path, image: np.ndarray) -> Any:
-        """The library's data sample with the prediction for the image at ``path``.
+        """The library's data sample with the prediction for the image at ``path``, whose pixels
+        are (H, W, 3), uint8, RGB.
 
         Raises:
             UserError: The pipeline can't process it.
         """
+        sample = dict(img_path=str(path), img_id=0)
+        if self.from_rgb is not None:
+            pixels = image if self.from_rgb else np.ascontiguousarray(image[..., ::-1])
+            size = image.shape[:2]
+            sample.update(img=pixels, img_shape=size, ori_shape=size)
         with preparing(path, image):
-            sample = self.pipeline(dict(img_path=str(path), img_id=0))
+            sample = self.pipeline(sample)
         (result,) = self.model.test_step(pseudo_collate([sample]))
         return result.cpu()
 

@@ -3,6 +3,8 @@ torchvision's op."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torchvision.ops import deform_conv2d
@@ -124,8 +126,31 @@ def _convolve(
     **geometry: tuple[int, int],
 ) -> Tensor:
     bias = bias if bias is not None and bias.numel() else None
+    if mask is not None:
+        size = _output_size(input, weight, **geometry)
+        offset, mask = _read(offset, size), _read(mask, size)
     # groups follow from the shapes
     return deform_conv2d(input, offset, weight, bias, **geometry, mask=mask)
+
+
+def _output_size(
+    input: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[int, ...]:
+    sides = zip(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sides)
+
+
+def _read(points: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The (B, C, *size) that mmcv's kernel reads of larger maps: of each image the first numbers in
+    memory. DyHead gives it those of the level below."""
+    numbers = points.shape[1] * math.prod(size)
+    if points.shape[2:] == size or points[0].numel() < numbers:
+        return points
+    return points.flatten(1)[:, :numbers].reshape(*points.shape[:2], *size)
 
 
 def _fill(
