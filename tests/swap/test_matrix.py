@@ -37,7 +37,6 @@ CONFIGS = [
     "mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic",
     "mmdet::maskformer/maskformer_r50_ms-16xb1-75e_coco",
     "mmdet::solov2/solov2_r50_fpn_1x_coco",
-    "mmdet::nas_fcos/nas-fcos_r50-caffe_fpn_nashead-gn-head_4xb4-1x_coco",
     "mmdet::dyhead/atss_r50_fpn_dyhead_1x_coco",
     "mmseg::upernet/upernet_r50_4xb4-80k_ade20k-512x512",
     "mmseg::beit/beit-base_upernet_8xb2-160k_ade20k-640x640",

@@ -11,11 +11,8 @@ from .draft import Draft
 from .encoder import Encoder, Wanted, nominal_strides
 from .probe import Level
 
-# they skip the levels below start_level, which has this default
-SKIP_LEVELS = {
-    **dict.fromkeys(("FPN", "PAFPN", "NASFPN", "FPN_CARAFE", "FPN_DropBlock", "FPG"), 0),
-    "NASFCOS_FPN": 1,
-}
+# they skip the levels below start_level
+SKIP_LEVELS = ("FPN", "PAFPN", "NASFPN", "FPN_CARAFE", "FPN_DropBlock", "FPG")
 PYRAMID = "SimpleFeaturePyramid"
 PYRAMID_CHANNELS = 256  # ViTDet's
 
@@ -35,8 +32,7 @@ def facing_necks(chain: Mapping | Sequence | None) -> int:
 
 def start_level(neck: Mapping) -> int:
     """The first of its inputs that a neck takes."""
-    default = SKIP_LEVELS.get(type_name(neck))
-    return 0 if default is None else neck.get("start_level", default)
+    return neck.get("start_level", 0) if type_name(neck) in SKIP_LEVELS else 0
 
 
 def wanted_by_neck(neck: Mapping, old: Sequence[Level]) -> Wanted:
