@@ -101,6 +101,16 @@ def test_resume_within_an_epoch_is_exact(tmp_path, killed, workers):
     assert_same_weights(weights(whole), weights(resumed))
 
 
+def test_resume_of_mmengines_checkpoint_with_other_epochs(tmp_path):
+    """It does not tell how long its epochs were: no batch of this run's is left out."""
+    mmengines = {"default_hooks.checkpoint.type": "CheckpointHook"}
+    for batch_size in (4, 16):
+        folder, changes = tmp_path / str(batch_size), {"train_dataloader.batch_size": batch_size}
+        run(toy_config(folder, **mmengines), epoch=2)
+        resumed = run(toy_config(folder, epochs=3, resume=True, **mmengines, **changes))
+        assert resumed.iter == 2 * SIZE // 8 + SIZE // batch_size
+
+
 class ByLabel(BatchSampler):
     """Batches of one class, as mmdet's are of one aspect ratio."""
 

@@ -13,6 +13,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import BatchSampler, DataLoader
 
 from ..registry import HOOKS
+from .epoch_length import KEY as EPOCH_LENGTH
 from .seeding import ITERATION, DrawSampler, fetch, seed_everything
 
 
@@ -57,7 +58,8 @@ class SeedHook(Hook):
         loader.dataset.__getitems__ = partial(fetch, loader.dataset)
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             restart_stream(runner.train_loop, self._draws)
-        else:
+        elif EPOCH_LENGTH in runner.message_hub.runtime_info:
+            # resumed, and not from mmengine's own checkpoint, whose epochs may have another length
             skip_batches(loader, self._draws, runner.iter - runner.epoch * len(loader))
 
     def before_train_epoch(self, runner: Runner) -> None:
