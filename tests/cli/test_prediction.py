@@ -253,6 +253,17 @@ def test_a_semantic_map_is_that_of_mmseg(segmenter, image, tmp_path):
         assert f"{(expected == label).mean():.1%}" in out
 
 
+def test_an_image_that_is_loaded_lying_is_refused(segmenter, image, tmp_path):
+    path, exif = tmp_path / "lying.jpg", Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    with Image.open(image) as upright:
+        upright.save(path, exif=exif)
+    lying = "test_dataloader.dataset.pipeline.0.color_type=color_ignore_orientation"
+    status, _, err = command("predict", *segmenter, path, "--cfg-options", lying)
+    assert status == 2
+    assert f"{path} is of 96 x 128 pixels, and the config's pipeline loads it as 128 x 96" in err
+
+
 def test_the_background_of_a_semantic_map_stays_as_it_is():
     image = np.full((64, 64, 3), 200, np.uint8)
     labels = np.zeros((64, 64), int)

@@ -15,7 +15,7 @@ from rich.table import Table
 from ...visualization.canvas import Color
 from ...visualization.detections import draw_detections
 from ...visualization.segmentations import draw_segments
-from .model import TrainedModel
+from .model import TrainedModel, check_same_size
 
 
 @dataclass
@@ -97,6 +97,7 @@ class Detector:
 
     def __call__(self, path: Path, image: np.ndarray) -> Objects | Segments:
         sample = self.model(path, image)
+        check_same_size(path, image, sample.metainfo.get("ori_shape", image.shape))
         if "pred_panoptic_seg" in sample:
             return self._segments(image, sample.pred_panoptic_seg.sem_seg[0].numpy())
         return self._objects(image, sample.pred_instances)

@@ -53,6 +53,17 @@ def preparing(path: Path, image: np.ndarray) -> Iterator[None]:
         ) from error
 
 
+def check_same_size(path: Path, image: np.ndarray, loaded: Sequence[int]) -> None:
+    """Raise a UserError where a pipeline loaded an image of another (height, width), on which what
+    was found can't be drawn: it leaves it as the camera was held, say."""
+    if tuple(loaded[:2]) != image.shape[:2]:
+        sizes = [" x ".join(map(str, size[1::-1])) for size in (image.shape, loaded)]
+        raise UserError(
+            f"{path} is of {sizes[0]} pixels, and the config's pipeline loads it as {sizes[1]}: "
+            "without its EXIF orientation (color_type), or otherwise changed. Turn the image itself"
+        )
+
+
 class TrainedModel:
     """A model with its weights, fed by its config's own test pipeline.
 

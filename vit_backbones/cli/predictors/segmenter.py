@@ -14,7 +14,7 @@ from rich.table import Table
 from ...visualization.canvas import Color
 from ...visualization.predictions import shorten
 from ...visualization.segmentations import draw_semantic_map
-from .model import TrainedModel
+from .model import TrainedModel, check_same_size
 
 
 @dataclass
@@ -57,6 +57,7 @@ class Segmenter:
 
     def __call__(self, path: Path, image: np.ndarray) -> SemanticMap:
         labels = self.model(path, image).pred_sem_seg.data[0].numpy()
+        check_same_size(path, image, labels.shape)
         found, areas = np.unique(labels, return_counts=True)
         shown = found[np.argsort(-areas, kind="stable")][: self.top].tolist()
         return SemanticMap(
