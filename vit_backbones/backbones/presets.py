@@ -121,12 +121,13 @@ _add(
     layer_scale_init=1e-4,
     drop_path_uniform=True,
 )
-# Their positions were those of sincos2d, and fixed, in pre-training; the authors' fine-tuning
-# (models_vit.py) trains them.
+# Positions are fixed, as in pre-training; position="learned" trains them, as the authors do in
+# fine-tuning (models_vit.py).
 _add(
     "VisionTransformer",
     "MAE, He et al. 2022 (arXiv:2111.06377)",
     {"mae_b16": (85.80, B), "mae_l16": (303.30, L), "mae_h14": (630.76, {**H, "patch_size": 14})},
+    position="sincos2d",
 )
 _add(
     "VisionTransformer",

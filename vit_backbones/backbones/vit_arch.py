@@ -38,8 +38,8 @@ class ViTArch:
             Any other size works, too.
         in_channels: Channels of the images.
         position: One or several of 'none', 'learned' (1-D, per patch; ViT, appendix D.4),
-            'sinusoid1d' (Vaswani et al. 2017), 'sincos2d' (MAE's pre-training), 'rope2d' (DINOv3),
-            'decomposed' (relative; ViTDet).
+            'sinusoid1d' (Vaswani et al. 2017), 'sincos2d' (MAE), 'rope2d' (DINOv3), 'decomposed'
+            (relative; ViTDet).
         pretrain_img_size: Size for which the absolute positions are stored where it isn't
             ``img_size`` (ViTDet).
         pos_interpolation: Fields of :class:`PosInterpolation`, how positions are resized.
