@@ -17,5 +17,9 @@ def starts_from_rgb(pipeline: Iterable[Mapping], to_rgb: bool) -> bool:
         pipeline: The data set's transforms, as in a config.
         to_rgb: What the model's data preprocessor has under this name.
     """
-    reads_files = any("LoadImage" in type_name(transform) for transform in pipeline)
-    return not reads_files and not to_rgb
+    return not reads_files(pipeline) and not to_rgb
+
+
+def reads_files(pipeline: Iterable[Mapping]) -> bool:
+    """Whether a pipeline starts from a file, not from pixels."""
+    return any("LoadImage" in type_name(transform) for transform in pipeline)

@@ -13,6 +13,8 @@ from ...backbones.swin_arch import SwinArch
 from ...backbones.vit_arch import ViTArch
 from ...errors import UserError
 
+APPROXIMATIONS = ("gelu_tanh", "quick_gelu")  # of GELU, in ViTArch.mlp
+
 
 def refuse(target: str, encoder: Backbone, reason: str) -> UserError:
     return UserError(
@@ -62,13 +64,21 @@ def window_blocks(target: str, encoder: Backbone) -> tuple[int, list[int]]:
 
 
 def check_sam(target: str, encoder: Backbone) -> None:
-    """Raise a UserError where a ViTDet has what SAM's encoder has not."""
+    """Raise a UserError where a ViTDet has what SAM's encoder has not, or positions for images of
+    another size."""
     arch = encoder.arch
     tokens = arch.cls_token or arch.num_registers or encoder.pos_embed is None
     norms = arch.final_norm or arch.pre_norm or arch.pool_norm or arch.qk_norm
     scaled = arch.layer_scale_init is not None
     if tokens or norms or scaled or arch.mlp != "gelu" or "rope2d" in arch.positions:
         raise refuse(target, encoder, "besides windows it has what SAM's encoder has not")
+    if arch.pos_grid != arch.grid:
+        raise refuse(
+            target,
+            encoder,
+            f"its positions are for {arch.pos_grid} patches, not for the "
+            f"{arch.grid} of its images; set pretrain_img_size=None to have them resized",
+        )
 
 
 def check_windows(target: str, encoder: Backbone) -> None:

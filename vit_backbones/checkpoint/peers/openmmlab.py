@@ -8,6 +8,7 @@ from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
 from .common import (
+    APPROXIMATIONS,
     arguments,
     check_mvit,
     check_one_window,
@@ -111,7 +112,7 @@ def _vit(encoder: Backbone) -> dict[str, Any]:
         return _sam(encoder, settings)
     if encoder.pos_embed is None or arch.num_registers or "rope2d" in arch.positions:
         raise refuse("mmpretrain", encoder, "it has no absolute positions, or registers")
-    if arch.mlp in ("gelu_tanh", "quick_gelu"):
+    if arch.mlp in APPROXIMATIONS:
         raise refuse("mmpretrain", encoder, "its MLPs have an approximation of GELU")
     settings["out_type"] = "avg_featmap" if arch.pool_norm else "raw"
     if not arch.cls_token:
@@ -141,13 +142,6 @@ def _sam(encoder: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
     arch = encoder.arch
     side, windowed = window_blocks("mmpretrain", encoder)
     check_sam("mmpretrain", encoder)
-    if arch.pos_grid != arch.grid:
-        raise refuse(
-            "mmpretrain",
-            encoder,
-            f"its positions are for {arch.pos_grid} patches, not for the "
-            f"{arch.grid} of its images; set pretrain_img_size=None to have them resized",
-        )
     whole = [i for i in range(arch.depth) if i not in windowed]
     settings["arch"]["global_attn_indexes"] = whole
     return {

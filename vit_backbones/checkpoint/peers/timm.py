@@ -9,6 +9,7 @@ from ...backbones.base import Backbone
 from ...backbones.mvit_arch import MViTArch
 from ...backbones.swin_arch import SwinArch
 from .common import (
+    APPROXIMATIONS,
     Code,
     arguments,
     check_mvit,
@@ -25,7 +26,6 @@ from .common import (
 )
 
 Model = tuple[str, dict[str, Any]]
-APPROXIMATIONS = ("gelu_tanh", "quick_gelu")  # of GELU, by the same names
 
 
 def timm_code(encoder: Backbone, path: str, names: Iterable[str] = ()) -> str:
@@ -85,7 +85,7 @@ def _vit(encoder: Backbone) -> Model:
     elif name != "vit_base_patch16_224":
         settings["init_values"] = 0.0  # None would be the model's own
     if arch.mlp in APPROXIMATIONS:
-        settings["act_layer"] = arch.mlp
+        settings["act_layer"] = arch.mlp  # by the same name
     if arch.pre_norm:
         settings["pre_norm"] = True
     if arch.num_registers:
@@ -127,13 +127,6 @@ def _sam_code(encoder: Backbone, path: str) -> str:
     arch = encoder.arch
     side, windowed = window_blocks("timm", encoder)
     check_sam("timm", encoder)
-    if arch.pos_grid != arch.grid:
-        raise refuse(
-            "timm",
-            encoder,
-            f"its positions are for {arch.pos_grid} patches, not for the "
-            f"{arch.grid} of its images; set pretrain_img_size=None to have them resized",
-        )
     settings = dict(
         num_classes=0,
         img_size=square(arch.img_size, "img_size"),

@@ -16,7 +16,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
-from ...datasets.channels import starts_from_rgb
+from ...datasets.channels import reads_files, starts_from_rgb
 from ...datasets.on_disk import leaf_datasets
 from ...errors import UserError
 from ...swap import library_of
@@ -91,10 +91,11 @@ class TrainedModel:
         self.pipeline = Compose(
             [step for step in dataset.pipeline if "Annotations" not in str(step["type"])]
         )
-        loads = any("LoadImage" in str(step["type"]) for step in dataset.pipeline)
         to_rgb = getattr(model.data_preprocessor, "to_rgb", False)
         # of the pixels that a pipeline begins with; None: it loads them from a file
-        self.from_rgb = None if loads else starts_from_rgb(dataset.pipeline, to_rgb)
+        self.from_rgb = (
+            None if reads_files(dataset.pipeline) else starts_from_rgb(dataset.pipeline, to_rgb)
+        )
         described = data_set_meta(dataset, registry.DATASETS)
         self.classes: Sequence[str] = meta.get("classes") or described.get("classes") or ()
         self.palette = meta.get("palette") or described.get("palette")
