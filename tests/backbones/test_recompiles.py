@@ -22,10 +22,16 @@ VITDET = dict(
     pretrain_img_size=32,
     attention=(WINDOW, "global"),
 )
+SMALL_SWIN = dict(embed_dims=8, depths=(1, 2), num_heads=(1, 2))
 ENCODERS = {
     "ViT": ("VisionTransformer", TINY["VisionTransformer"]),
     "ViTDet": ("VisionTransformer", VITDET),
     "Swin": ("SwinTransformer", TINY["SwinTransformer"]),
+    "Swin, two stages": ("SwinTransformer", dict(SMALL_SWIN, window_size=3, out_indices=(0, 1))),
+    "Swin, window of 30": (
+        "SwinTransformer",
+        dict(SMALL_SWIN, window_size=30, depths=(1,), num_heads=(1,)),
+    ),
     "MViT": ("MViT", TINY["MViT"]),
 }
 # As detectors pad them: multiples of 32, windows whole or not, taller or wider
@@ -53,10 +59,16 @@ def test_one_size_is_one_graph(name: str) -> None:
     assert graphs_after_each(name, [(64, 96)] * 3) == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["ViT", "ViTDet"])  # tracing the others takes minutes
+@pytest.mark.parametrize("name", ["ViT", "ViTDet", "Swin, two stages"])
 def test_mixed_sizes_share_a_graph(name: str) -> None:
     """One graph for the first size, one for any; ViTDet's tables of relative positions fit one side
-    as they are, and have to be resized for others."""
+    as they are, and have to be resized for others. MViT's takes a minute to trace."""
     graphs = graphs_after_each(name, SIZES)
     assert graphs[1] == 1
     assert graphs[-1] <= (3 if name == "ViTDet" else 2)
+
+
+def test_a_window_that_shrinks_to_its_map_is_a_number() -> None:
+    """A graph for each: a window of any size is not traced within minutes."""
+    sizes = [(64, 96), (96, 128), (96, 160), (64, 128)]  # windows of 16, 24, 24 and 16 patches
+    assert graphs_after_each("Swin, window of 30", sizes) == [1, 2, 2, 3]

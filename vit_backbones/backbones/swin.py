@@ -17,6 +17,7 @@ from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed
 from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_windows
 from ..layers.shifted_window_attention import CosineWindowAttention, TableWindowAttention
+from ..layers.window import ceil_div
 from ..registry import MODELS
 from .base import Backbone, init_linear_layers, resolve_arch, resolve_indices
 from .out_types import to_map
@@ -96,12 +97,13 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
         """(B, h * w, dim) -> (B, h' * w', 2 * dim) and (h', w'), half of (h, w), rounded up."""
         (h, w), (B, _, C) = grid, x.shape
-        x = F.pad(x.reshape(B, h, w, C), (0, 0, 0, w % 2, 0, h % 2))
-        h, w = (h + 1) // 2, (w + 1) // 2
+        rows, columns = ceil_div(h, 2), ceil_div(w, 2)
+        x = F.pad(x.reshape(B, h, w, C), (0, 0, 0, 2 * columns - w, 0, 2 * rows - h))
         # The neighbours' order in the channels: down first, then right.
-        x = x.reshape(B, h, 2, w, 2, C).permute(0, 1, 3, 4, 2, 5).reshape(B, h * w, 4 * C)
+        x = x.reshape(B, rows, 2, columns, 2, C).permute(0, 1, 3, 4, 2, 5)
+        x = x.reshape(B, rows * columns, 4 * C)
         x = self.norm(self.reduction(x)) if self.post_norm else self.reduction(self.norm(x))
-        return x, (h, w)
+        return x, (rows, columns)
 
 
 class SwinStage(nn.Module):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from .kept import kept
+from .window import ceil_div, merge_windows, partition_windows
 
 
 class Rows(NamedTuple):
@@ -27,16 +30,22 @@ class WindowPlan(NamedTuple):
     """How a map (h, w) of tokens lies in windows of N = window ** 2 slots.
 
     Attributes:
+        grid: (h, w).
         window: Side of a window in tokens.
+        shift: Tokens by which the padded map is rolled up and left.
         split: For each slot, window by window, its place in the map; padding slots are blank.
-        join: For each place in the map, row by row, its slot.
+            None while compiling: a compiler fuses padding, rolling and cutting into what is around
+            them, and would sort for these rows at every step.
+        join: For each place in the map, row by row, its slot; None likewise.
         mask: (windows, 1, N, N), 0 where two slots may see each other and -100 where they are
             neighbours only through the cyclic shift; None where every window is whole.
     """
 
+    grid: tuple[int, int]
     window: int
-    split: Rows
-    join: Rows
+    shift: int
+    split: Rows | None
+    join: Rows | None
     mask: Tensor | None
 
 
@@ -48,7 +57,8 @@ def fit_window(grid: tuple[int, int], window: int, shifted: bool, pad: bool) -> 
     in the authors' detection code. The two differ for such small maps alone.
     """
     if not pad and min(grid) <= window:
-        return min(grid), 0
+        # A number to torch.compile, too: it would not trace windows of any size within minutes
+        return operator.index(min(grid)), 0
     return window, window // 2 if shifted else 0
 
 
@@ -61,24 +71,27 @@ def plan_windows(
     code, where padding takes part in attention and the mask knows only the shift).
     """
     h, w = grid
-    height, width = h + -h % window, w + -w % window
+    height, width = ceil_div(h, window) * window, ceil_div(w, window) * window
     rows = (torch.arange(height, device=device) + shift) % height
     columns = (torch.arange(width, device=device) + shift) % width
+    mask = _apart(rows < shift, columns < shift, window) if shift else None
+    if torch.compiler.is_compiling():
+        return WindowPlan(grid, window, shift, None, None, mask)
+
     place = _by_window(rows[:, None] * w + columns, window).flatten()
     padding = _by_window((rows[:, None] >= h) | (columns >= w), window).flatten()
-
     # Of all slots, those in the order of their place; padding goes to the end, in any order.
     order = place.masked_fill(padding, h * w).argsort()
     split = Rows(place.masked_fill(padding, 0), order[h * w :])
-    join = Rows(order[: h * w], order[:0])
-    if not shift:
-        return WindowPlan(window, split, join, None)
+    return WindowPlan(grid, window, shift, split, Rows(order[: h * w], order[:0]), mask)
 
-    wrapped = (rows < shift)[:, None] * 2 + (columns < shift)
-    part = _by_window(wrapped, window)
-    apart = part[:, :, None] != part[:, None, :]
-    mask = torch.zeros(apart.shape, dtype=torch.float32, device=device).masked_fill(apart, -100.0)
-    return WindowPlan(window, split, join, mask[:, None])
+
+def _apart(wrapped_rows: Tensor, wrapped_columns: Tensor, window: int) -> Tensor:
+    """The mask of a plan, from the rows (H,) and columns (W,) that the shift took around."""
+    part = _by_window(wrapped_rows[:, None] * 2 + wrapped_columns, window)
+    apart = part[:, None, :, None] != part[:, None, None, :]
+    mask = torch.zeros(apart.shape, dtype=torch.float32, device=apart.device)
+    return mask.masked_fill(apart, -100.0)
 
 
 def _by_window(x: Tensor, window: int) -> Tensor:
@@ -90,14 +103,43 @@ def _by_window(x: Tensor, window: int) -> Tensor:
 
 def split_windows(x: Tensor, plan: WindowPlan) -> Tensor:
     """Tokens of the map (B, h * w, C) -> (B * windows, N, C), zero in the padding."""
+    if plan.split is None:
+        return _roll_and_split(x, plan)
     slots = _take(x, plan.split, plan.join)
     return slots.reshape(-1, plan.window * plan.window, x.shape[-1])
 
 
 def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
     """(B * windows, N, C) -> tokens of the map (B, h * w, C); the padding is dropped."""
+    if plan.join is None:
+        return _join_and_roll(windows, plan)
     slots = windows.reshape(batch, len(plan.split.index), windows.shape[-1])
     return _take(slots, plan.join, plan.split)
+
+
+def _roll_and_split(x: Tensor, plan: WindowPlan) -> Tensor:
+    (h, w), (height, width) = plan.grid, _padded(plan)
+    x = F.pad(x.reshape(x.shape[0], h, w, -1), (0, 0, 0, width - w, 0, height - h))
+    if plan.shift:
+        x = x.roll((-plan.shift, -plan.shift), (1, 2))
+    return partition_windows(x, (plan.window, plan.window))[0]
+
+
+def _join_and_roll(windows: Tensor, plan: WindowPlan) -> Tensor:
+    padded = _padded(plan)
+    x = merge_windows(windows, (plan.window, plan.window), padded, padded)
+    if plan.shift:
+        x = x.roll((plan.shift, plan.shift), (1, 2))
+    h, w = plan.grid
+    # Else a view where nothing was padded and a copy where something was: two graphs
+    x = x[:, :h, :w].clone(memory_format=torch.contiguous_format)
+    return x.flatten(1, 2)
+
+
+def _padded(plan: WindowPlan) -> tuple[int, int]:
+    """(h, w) of the map in whole windows."""
+    h, w = (ceil_div(side, plan.window) * plan.window for side in plan.grid)
+    return h, w
 
 
 def blank_slots(plan: WindowPlan) -> Tensor | None:
