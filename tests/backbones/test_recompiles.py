@@ -22,15 +22,17 @@ VITDET = dict(
     pretrain_img_size=32,
     attention=(WINDOW, "global"),
 )
-SMALL_SWIN = dict(embed_dims=8, depths=(1, 2), num_heads=(1, 2))
 ENCODERS = {
     "ViT": ("VisionTransformer", TINY["VisionTransformer"]),
     "ViTDet": ("VisionTransformer", VITDET),
     "Swin": ("SwinTransformer", TINY["SwinTransformer"]),
-    "Swin, two stages": ("SwinTransformer", dict(SMALL_SWIN, window_size=3, out_indices=(0, 1))),
+    "Swin, two stages": (
+        "SwinTransformer",
+        dict(embed_dims=8, depths=(1, 2), num_heads=(1, 2), window_size=3, out_indices=(0, 1)),
+    ),
     "Swin, window of 30": (
         "SwinTransformer",
-        dict(SMALL_SWIN, window_size=30, depths=(1,), num_heads=(1,)),
+        dict(embed_dims=8, depths=(1,), num_heads=(1,), window_size=30),
     ),
     "MViT": ("MViT", TINY["MViT"]),
 }

@@ -71,7 +71,7 @@ def plan_windows(
     code, where padding takes part in attention and the mask knows only the shift).
     """
     h, w = grid
-    height, width = ceil_div(h, window) * window, ceil_div(w, window) * window
+    height, width = _padded(grid, window)
     rows = (torch.arange(height, device=device) + shift) % height
     columns = (torch.arange(width, device=device) + shift) % width
     mask = _apart(rows < shift, columns < shift, window) if shift else None
@@ -118,7 +118,7 @@ def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
 
 
 def _roll_and_split(x: Tensor, plan: WindowPlan) -> Tensor:
-    (h, w), (height, width) = plan.grid, _padded(plan)
+    (h, w), (height, width) = plan.grid, _padded(plan.grid, plan.window)
     x = F.pad(x.reshape(x.shape[0], h, w, -1), (0, 0, 0, width - w, 0, height - h))
     if plan.shift:
         x = x.roll((-plan.shift, -plan.shift), (1, 2))
@@ -126,7 +126,7 @@ def _roll_and_split(x: Tensor, plan: WindowPlan) -> Tensor:
 
 
 def _join_and_roll(windows: Tensor, plan: WindowPlan) -> Tensor:
-    padded = _padded(plan)
+    padded = _padded(plan.grid, plan.window)
     x = merge_windows(windows, (plan.window, plan.window), padded, padded)
     if plan.shift:
         x = x.roll((plan.shift, plan.shift), (1, 2))
@@ -136,10 +136,10 @@ def _join_and_roll(windows: Tensor, plan: WindowPlan) -> Tensor:
     return x.flatten(1, 2)
 
 
-def _padded(plan: WindowPlan) -> tuple[int, int]:
-    """(h, w) of the map in whole windows."""
-    h, w = (ceil_div(side, plan.window) * plan.window for side in plan.grid)
-    return h, w
+def _padded(grid: tuple[int, int], window: int) -> tuple[int, int]:
+    """(h, w) of a map padded to whole windows."""
+    h, w = grid
+    return ceil_div(h, window) * window, ceil_div(w, window) * window
 
 
 def blank_slots(plan: WindowPlan) -> Tensor | None:
