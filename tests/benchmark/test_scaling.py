@@ -103,6 +103,14 @@ def test_what_exceeds_the_budget_is_not_run(monkeypatch, budget: Budget, reason:
     assert slow.points[2].seconds is None and slow.points[2].peak_bytes is None
 
 
+def test_a_refusal_by_one_size_alone_says_so(monkeypatch) -> None:
+    budget = Budget(1e9, 500)  # bytes; the square of 100 / 10 makes 10 of them 1,000
+    (slow, _), _ = run_sweep(monkeypatch, budget, lambda label, size: Usage(1.0, size))
+    assert slow.points[1].not_run == (
+        "a run would need more than 0.0 GiB if it grew with the square; a size between would tell"
+    )
+
+
 def test_larger_sizes_than_one_that_failed_are_not_run(monkeypatch) -> None:
     tried = []
 

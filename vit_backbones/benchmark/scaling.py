@@ -139,6 +139,8 @@ def _try(
             point.not_run = f"a run would take more than {budget.seconds:g} s"
         elif memory_needed > budget.bytes:
             point.not_run = f"a run would need more than {budget.bytes / 2**30:.1f} GiB"
+        if point.not_run and len(before) == 1:  # nobody knows yet how it grows
+            point.not_run += " if it grew with the square; a size between would tell"
     if not point.not_run:
         try:
             return measure_alone(prepare, point.size, device=device)
