@@ -154,7 +154,13 @@ def compile_backbone(runner: Runner) -> None:
     model = unwrapped(runner.model)
     if not isinstance(getattr(model, "backbone", None), torch.nn.Module):
         raise UserError(f"--compile: {type(model).__name__} has no backbone to compile")
-    model.backbone.compile()
+    model.backbone.compile(options=compile_options(next(model.parameters()).device))
+
+
+def compile_options(device: torch.device) -> dict[str, bool]:
+    """For torch.compile's inductor. On CPUs it would lay out what convolutions keep for the
+    backward pass as one size of images has it: a graph for each size, or an error (torch 2.12)."""
+    return {"layout_optimization": False} if device.type == "cpu" else {}
 
 
 class CompileHook(Hook):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +15,10 @@ def pad_to_multiple(x: Tensor, multiple: tuple[int, int]) -> Tensor:
     H, W = x.shape[-2:]
     bottom = ceil_div(H, multiple[0]) * multiple[0] - H
     right = ceil_div(W, multiple[1]) * multiple[1] - W
-    return F.pad(x, (0, right, 0, bottom)) if bottom or right else x
+    # While compiling always: else a graph for sizes that need it and one for those that don't
+    if torch.compiler.is_compiling() or bottom or right:
+        return F.pad(x, (0, right, 0, bottom))
+    return x
 
 
 class PatchEmbed(nn.Module):

@@ -11,7 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from .kept import kept
-from .window import ceil_div, merge_windows, partition_windows
+from .window import ceil_div, crop_map, merge_windows, partition_windows
 
 
 class Rows(NamedTuple):
@@ -130,10 +130,7 @@ def _join_and_roll(windows: Tensor, plan: WindowPlan) -> Tensor:
     x = merge_windows(windows, (plan.window, plan.window), padded, padded)
     if plan.shift:
         x = x.roll((plan.shift, plan.shift), (1, 2))
-    h, w = plan.grid
-    # Else a view where nothing was padded and a copy where something was: two graphs
-    x = x[:, :h, :w].clone(memory_format=torch.contiguous_format)
-    return x.flatten(1, 2)
+    return crop_map(x, plan.grid).flatten(1, 2)
 
 
 def _padded(grid: tuple[int, int], window: int) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import has_static_value
 from torch.nn import functional as F
 
 
@@ -27,7 +29,7 @@ def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple
     wh, ww = window
     rows, columns = ceil_div(H, wh), ceil_div(W, ww)
     Hp, Wp = rows * wh, columns * ww
-    if (Hp, Wp) != (H, W):
+    if torch.compiler.is_compiling() or (Hp, Wp) != (H, W):  # see crop_map
         x = F.pad(x, (0, 0, 0, Wp - W, 0, Hp - H))
     x = x.reshape(B, rows, wh, columns, ww, C).transpose(2, 3)
     return x.reshape(B * rows * columns, wh * ww, C), (Hp, Wp)
@@ -37,6 +39,19 @@ def merge_windows(
     windows: Tensor, window: tuple[int, int], padded: tuple[int, int], size: tuple[int, int]
 ) -> Tensor:
     """The inverse of :func:`partition_windows`: (B * windows, wh * ww, C) -> (B, H, W, C)."""
-    (wh, ww), (Hp, Wp), (H, W) = window, padded, size
+    (wh, ww), (Hp, Wp) = window, padded
     x = windows.reshape(-1, Hp // wh, Wp // ww, wh, ww, windows.shape[-1]).transpose(2, 3)
-    return x.reshape(-1, Hp, Wp, windows.shape[-1])[:, :H, :W]
+    return crop_map(x.reshape(-1, Hp, Wp, windows.shape[-1]), size)
+
+
+def crop_map(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The first (h, w) rows and columns of a map (B, H, W, ...).
+
+    A slice that leaves out nothing has other strides than one that does, and torch.compile would
+    make graphs for both: where sizes vary it is a copy, by a kernel slower than a slice's.
+    """
+    sides = (*size, *x.shape[1:3])
+    if not torch.compiler.is_compiling() or all(has_static_value(n) for n in sides):
+        return x[:, : size[0], : size[1]]
+    rest = (0, 0) * (x.dim() - 3)
+    return F.pad(x, (*rest, 0, size[1] - x.shape[2], 0, size[0] - x.shape[1]))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..arguments import check_positive
 from .efficient_attention import EfficientAttention, KeysValues
-from .window import ceil_div
+from .window import ceil_div, crop_map
 
 
 class WindowAttention(EfficientAttention):
@@ -63,10 +63,7 @@ class WindowAttention(EfficientAttention):
         q, k, v = (cut(tokens, fill) for tokens, fill in zip((q, k, v), fills))
         x = self.attend_groups(q, k, v, prefix, self.window)
         x = x.reshape(B, rows, columns, wh, ww, heads, head_dim).transpose(2, 3)
-        x = x.reshape(B, rows * wh, columns * ww, heads, head_dim)[:, :h, :w]
-        # Else a view where nothing was padded and a copy where something was: two graphs
-        if torch.compiler.is_compiling():
-            x = x.clone(memory_format=torch.contiguous_format)
+        x = crop_map(x.reshape(B, rows * wh, columns * ww, heads, head_dim), grid)
         return x.reshape(B, h * w, heads, head_dim)
 
 
