@@ -124,6 +124,68 @@ def test_torch_func_goes_through():
     assert relative_error(loss(x), 2 * layer(x) @ layer.weight) < 1e-6
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_it_is_one_operator(onednn, backend):
+    """Which inductor takes as it is; sizes may vary."""
+    torch.compiler.reset()
+    layer = Linear(5, 7)
+    compiled = torch.compile(layer, backend=backend, fullgraph=True)
+    for rows in (3, 4, 6):
+        x = draw(2, rows, 5).requires_grad_()
+        inputs = (x, layer.weight, layer.bias)
+        for calls in (compiled, layer):
+            with torch.profiler.profile() as profile:
+                y = calls(x)
+                grads = torch.autograd.grad(y.pow(2).sum(), inputs)
+            if calls is compiled:
+                ours = y, *grads
+                names = {event.key for event in profile.key_averages()}
+                assert ("vit_backbones::linear" in names) == onednn
+        for a, b in zip(ours, (y, *grads)):
+            assert relative_error(a, b) < 1e-6
+
+
+def test_compiled_gelu_is_part_of_it(onednn):
+    torch.compiler.reset()
+    x, weight, bias = draw(3, 5), draw(7, 5), draw(7)
+    graphs = []
+
+    def keep(module, inputs):
+        graphs.append(str(module.graph))
+        return module
+
+    with torch.no_grad():
+        ours = torch.compile(linear_gelu, backend=keep, fullgraph=True)(x, weight, bias)
+    assert relative_error(ours, F.gelu(F.linear(x, weight, bias))) < 1e-6
+    assert ("_nn.gelu" not in graphs[0]) == onednn
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        lambda f, x: torch.func.vmap(f)(x),
+        lambda f, x: torch.func.grad(lambda x: f(x).pow(2).sum())(x),
+        lambda f, x: torch.func.jvp(f, (x,), (x,))[1],
+    ],
+    ids=["vmap", "grad", "jvp"],
+)
+def test_compiled_torch_func_goes_through(transformed):
+    torch.compiler.reset()
+    layer, x = Linear(5, 7), draw(4, 3, 5)
+    compiled = torch.compile(lambda x: transformed(layer, x), backend="aot_eager", fullgraph=True)
+    expected = transformed(lambda x: F.linear(x, layer.weight, layer.bias), x)
+    assert relative_error(compiled(x), expected) < 1e-6
+
+
+def test_compiled_autocast_and_no_rows():
+    torch.compiler.reset()
+    layer = Linear(5, 7)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert compiled(draw(3, 5)).dtype == torch.bfloat16
+    assert compiled(draw(0, 5)).shape == (0, 7)
+
+
 def test_flops_are_counted_and_a_trace_is_plain():
     layer, x = Linear(5, 7), draw(4, 3, 5)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -133,4 +195,5 @@ def test_flops_are_counted_and_a_trace_is_plain():
         layer(x).sum().backward()
     assert counter.get_total_flops() == 2 * 2 * 12 * 5 * 7  # x wants no gradient
     assert "mkldnn" not in str(torch.jit.trace(layer, x).inlined_graph)
-    assert "mkldnn" not in str(torch.export.export(layer, (x,)).graph)
+    exported = str(torch.export.export(layer, (x,)).graph)
+    assert "mkldnn" not in exported and "vit_backbones" not in exported

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..layers.chunks import computes_in_parts, records_gradients, split_mlp_rows
 from ..layers.drop import DropPath, add_branch, drop_path_rates
@@ -17,7 +16,7 @@ from ..layers.patch_embed import PatchEmbed
 from ..layers.position import resize_pos_embed
 from ..layers.shifted_window import WindowPlan, fit_window, flat_rows, plan_windows
 from ..layers.shifted_window_attention import CosineWindowAttention, TableWindowAttention
-from ..layers.window import ceil_div
+from ..layers.window import ceil_div, pad_map
 from ..registry import MODELS
 from .base import Backbone, init_linear_layers, resolve_arch, resolve_indices
 from .out_types import to_map
@@ -98,7 +97,7 @@ class PatchMerging(nn.Module):
         """(B, h * w, dim) -> (B, h' * w', 2 * dim) and (h', w'), half of (h, w), rounded up."""
         (h, w), (B, _, C) = grid, x.shape
         rows, columns = ceil_div(h, 2), ceil_div(w, 2)
-        x = F.pad(x.reshape(B, h, w, C), (0, 0, 0, 2 * columns - w, 0, 2 * rows - h))
+        x = pad_map(x.reshape(B, h, w, C), (2 * rows, 2 * columns))
         # The neighbours' order in the channels: down first, then right.
         x = x.reshape(B, rows, 2, columns, 2, C).permute(0, 1, 3, 4, 2, 5)
         x = x.reshape(B, rows * columns, 4 * C)

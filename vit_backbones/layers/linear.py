@@ -18,6 +18,8 @@ def made_by_intel(info: Path = Path("/proc/cpuinfo")) -> bool:
     return info.exists() and "GenuineIntel" in info.read_text()
 
 
+_TELLS_EXPORT = hasattr(torch.compiler, "is_exporting")  # torch 2.7
+
 # MKL, which torch takes, is Intel's, and has AVX-512 for Intel's processors alone. Where there is
 # AVX2 at most it is the faster one, whoever made them, and oneDNN's GELU slower than torch's.
 FUSES_GELU = _AVAILABLE and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -29,8 +31,8 @@ class Linear(nn.Linear):
     where F.linear takes MKL.
 
     oneDNN packs the weight while it computes, and adds the bias to a result in the cache, where MKL
-    starts from a copy of it. Elsewhere (other devices and precisions, autocast, compiling,
-    exporting, tracing) this is F.linear.
+    starts from a copy of it. Elsewhere (other devices and precisions, autocast, exporting, tracing)
+    this is F.linear.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,19 +83,59 @@ def runs_eagerly_on_cpu(*tensors: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._functorch.maybe_current_level()  # torch.func's transforms
-        and forward_ad._current_level < 0
+        and not _is_transformed()
         and dtype in (torch.float32, torch.float64)
         and all(t.device.type == "cpu" and t.dtype == dtype and t.numel() > 0 for t in tensors)
     )
 
 
+@torch.compiler.assume_constant_result  # of a graph, which the compiler keeps for that case
+def _is_transformed() -> bool:
+    """Whether this runs inside one of torch.func's transforms, or for a forward derivative."""
+    return bool(torch._C._functorch.maybe_current_level()) or forward_ad._current_level >= 0
+
+
 def _can_take_onednn(x: Tensor, weight: Tensor) -> bool:
-    return _AVAILABLE and x.dtype == torch.float32 and runs_eagerly_on_cpu(x, weight)
+    return (
+        _AVAILABLE
+        and x.dtype == torch.float32
+        and (runs_eagerly_on_cpu(x, weight) or _is_compiled_for_this_cpu(x, weight))
+    )
+
+
+def _is_compiled_for_this_cpu(x: Tensor, weight: Tensor) -> bool:
+    """An exported program, in contrast, may run anywhere."""
+    return (
+        PREFERS_ONEDNN
+        and torch.compiler.is_compiling()
+        and _TELLS_EXPORT
+        and not torch.compiler.is_exporting()
+        and not torch.is_autocast_enabled("cpu")
+        and not _is_transformed()
+        and x.device.type == weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+    )
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    if torch.compiler.is_compiling():
+        return torch.ops.vit_backbones.linear(x, weight, bias, activation)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+
+
+# For torch.compile: inductor takes torch's own operator for one whose weights are constants.
+_LIBRARY = torch.library.Library("vit_backbones", "FRAGMENT")
+_LIBRARY.define("linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor")
+
+
+@torch.library.impl(_LIBRARY, "linear", "CPU")
+def _linear_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+
+
+@torch.library.register_fake("vit_backbones::linear", lib=_LIBRARY)
+def _linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
 class _OneDNNLinear(torch.autograd.Function):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from .chunks import computes_in_parts
 from .gelu_mlp import Weights, gelu_mlp
-from .linear import Linear
+from .linear import Linear, has_hooks, is_plain, linear_gelu
 
 
 class QuickGELU(nn.Module):
@@ -50,8 +50,11 @@ class Mlp(nn.Module):
         """(..., dim) -> (..., out_dim)."""
         if self.is_gelu_mlp and computes_in_parts(x, self):
             return gelu_mlp(x, self.weights, 0.0)
-        x = self.drop(self.act(self.fc1(x)))
-        return self.drop(self.fc2(x))
+        if self.is_gelu_mlp and is_plain(self.fc1) and not has_hooks(self.act):
+            x = linear_gelu(x, self.fc1.weight, self.fc1.bias)
+        else:
+            x = self.act(self.fc1(x))
+        return self.drop(self.fc2(self.drop(x)))
 
     @property
     def weights(self) -> Weights:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 
 from .kept import kept
-from .window import ceil_div, crop_map, merge_windows, partition_windows
+from .window import ceil_div, crop_map, merge_windows, pad_map, partition_windows
 
 
 class Rows(NamedTuple):
@@ -118,8 +117,7 @@ def join_windows(windows: Tensor, plan: WindowPlan, batch: int) -> Tensor:
 
 
 def _roll_and_split(x: Tensor, plan: WindowPlan) -> Tensor:
-    (h, w), (height, width) = plan.grid, _padded(plan.grid, plan.window)
-    x = F.pad(x.reshape(x.shape[0], h, w, -1), (0, 0, 0, width - w, 0, height - h))
+    x = pad_map(x.unflatten(1, plan.grid), _padded(plan.grid, plan.window))
     if plan.shift:
         x = x.roll((-plan.shift, -plan.shift), (1, 2))
     return partition_windows(x, (plan.window, plan.window))[0]

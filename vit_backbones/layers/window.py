@@ -29,9 +29,7 @@ def partition_windows(x: Tensor, window: tuple[int, int]) -> tuple[Tensor, tuple
     wh, ww = window
     rows, columns = ceil_div(H, wh), ceil_div(W, ww)
     Hp, Wp = rows * wh, columns * ww
-    if torch.compiler.is_compiling() or (Hp, Wp) != (H, W):  # see crop_map
-        x = F.pad(x, (0, 0, 0, Wp - W, 0, Hp - H))
-    x = x.reshape(B, rows, wh, columns, ww, C).transpose(2, 3)
+    x = pad_map(x, (Hp, Wp)).reshape(B, rows, wh, columns, ww, C).transpose(2, 3)
     return x.reshape(B * rows * columns, wh * ww, C), (Hp, Wp)
 
 
@@ -42,6 +40,15 @@ def merge_windows(
     (wh, ww), (Hp, Wp) = window, padded
     x = windows.reshape(-1, Hp // wh, Wp // ww, wh, ww, windows.shape[-1]).transpose(2, 3)
     return crop_map(x.reshape(-1, Hp, Wp, windows.shape[-1]), size)
+
+
+def pad_map(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (B, h, w, C) with zeros at the bottom and right, up to (H, W)."""
+    (h, w), (H, W) = x.shape[1:3], size
+    # Padding by nothing is a copy. While compiling always, as in crop_map
+    if torch.compiler.is_compiling() or (h, w) != (H, W):
+        return F.pad(x, (0, 0, 0, W - w, 0, H - h))
+    return x
 
 
 def crop_map(x: Tensor, size: tuple[int, int]) -> Tensor:
