@@ -108,33 +108,34 @@ def _is_compiled_for_this_cpu(x: Tensor, weight: Tensor) -> bool:
     return (
         PREFERS_ONEDNN
         and torch.compiler.is_compiling()
+        and x.device.type == weight.device.type == "cpu"
+        and weight.dtype == torch.float32
         and _TELLS_EXPORT
         and not torch.compiler.is_exporting()
         and not torch.is_autocast_enabled("cpu")
         and not _is_transformed()
-        and x.device.type == weight.device.type == "cpu"
-        and weight.dtype == torch.float32
     )
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
-    if torch.compiler.is_compiling():
-        return torch.ops.vit_backbones.linear(x, weight, bias, activation)
+    compiling = torch.compiler.is_compiling()
+    product = torch.ops.vit_backbones.linear if compiling else _product
+    return product(x, weight, bias, activation)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
 
 
-# For torch.compile: inductor takes torch's own operator for one whose weights are constants.
+# The same as an operator that inductor calls as it is: torch's own, under torch.compile, is for
+# constant weights alone.
 _LIBRARY = torch.library.Library("vit_backbones", "FRAGMENT")
 _LIBRARY.define("linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor")
-
-
-@torch.library.impl(_LIBRARY, "linear", "CPU")
-def _linear_on_cpu(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+_LIBRARY.impl("linear", _product, "CPU")
 
 
 @torch.library.register_fake("vit_backbones::linear", lib=_LIBRARY)
-def _linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+def _like_product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 
