@@ -64,3 +64,14 @@ def test_layer_scale_multiplies_each_channel() -> None:
     randomize(scale).double()
     expected = torch.stack([x[..., i] * scale.gamma[i] for i in range(8)], dim=-1)
     assert torch.equal(scale(x), expected)
+
+
+@pytest.mark.parametrize("part", ["fc1", "act", "fc2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_hooks_see_each_part(part: str, dtype: torch.dtype) -> None:
+    """In parts, and where the CPU's own paths aren't taken."""
+    mlp, seen = Mlp(8, 12).to(dtype), []
+    getattr(mlp, part).register_forward_hook(lambda *_: seen.append(part))
+    with torch.no_grad():
+        mlp(x.to(dtype))
+    assert seen == [part]
